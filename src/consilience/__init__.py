@@ -1,0 +1,46 @@
+"""Consilience: one model on everything known about each example, and the proof of what each modality adds.
+
+    import consilience as cs
+    run = cs.fit("table.csv", target="label")
+    run.predict("new.csv")
+
+Public names are resolved on first use, so that importing the package costs nothing: neither torch nor scikit-learn
+is loaded before it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from consilience.data.schema import infer_schema
+    from consilience.data.table import read_table
+    from consilience.errors import ConsilienceError
+    from consilience.pipeline import fit, load
+    from consilience.recipe import Recipe
+    from consilience.run import Run
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ConsilienceError": "consilience.errors",
+    "Recipe": "consilience.recipe",
+    "Run": "consilience.run",
+    "fit": "consilience.pipeline",
+    "infer_schema": "consilience.data.schema",
+    "load": "consilience.pipeline",
+    "read_table": "consilience.data.table",
+}
+
+__all__ = ["ConsilienceError", "Recipe", "Run", "fit", "infer_schema", "load", "read_table"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'consilience' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,92 @@
+"""The contract of an encoder: sample -> tensors -> tokens.
+
+Three kinds. A *descriptor* computes training-free features, standardised on the training rows, and is frozen. A
+*scratch* encoder is trained with the model. A *pretrained* one arrives trained and is frozen unless tuned.
+
+What an encoder learns from rows (vocabularies, scales, bases) it learns in `fit`, from the samples it is handed, which
+are training rows only; `state` and `restore` carry it. Parameters trained by gradient are ordinary torch parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from consilience import component
+from consilience.types import Input, Sample, State, Tokens
+
+__all__ = ["Encoder"]
+
+
+class Encoder(nn.Module, ABC):
+    """Turns samples of one modality into tokens. Subclasses are final and hold a nested `Config`.
+
+    The constructor takes `config` and `input` (which columns, of which kinds), by keyword.
+    """
+
+    modality: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised when `prepare` or `forward` starts to return something else for the same state: stored tokens go stale."""
+
+    class Config(component.Config):
+        """No options."""
+
+    width: int
+    """D of the tokens. May be known only after `fit` or `restore`."""
+    length: int
+    """The largest N that the encoder returns; prediction pads to it, so that shapes never depend on the batch."""
+    categorical: tuple[int, ...] = ()
+    """Positions of D that hold category codes instead of quantities (NaN: unknown), for predictors that treat both."""
+    frozen: bool
+    """True: the tokens of a sample never change after `fit`, so that they are computed once and stored."""
+
+    def __init__(self, *, config: component.Config, input: Input) -> None:
+        super().__init__()
+        self.input = input
+        self.config = config
+
+    def fit(self, samples: Sequence[Sample], rng: np.random.Generator) -> None:
+        """Learn vocabularies and scales from the samples of training rows. Makes the parameters that depend on them."""
+
+    @abstractmethod
+    def prepare(self, sample: Sample) -> dict[str, Tensor]:
+        """The tensors of one sample, on the CPU. Runs in worker threads, so it must not change the encoder."""
+
+    def collate(self, items: Sequence[dict[str, Tensor]], length: int | None = None) -> dict[str, Tensor]:
+        """Stack prepared samples to B rows, padded to `length` tokens (None: the longest of the items).
+
+        This default is for encoders whose prepared tensors all have one shape.
+        """
+        return {key: torch.stack([item[key] for item in items]) for key in items[0]}
+
+    @abstractmethod
+    def forward(self, batch: dict[str, Tensor]) -> Tokens:
+        """What `collate` made, on the device of the model -> Tokens with B rows, N <= `length`, D == `width`."""
+
+    def state(self) -> State:
+        """What `fit` learned. Parameters are not in it."""
+        return State()
+
+    def restore(self, state: State) -> None:
+        """Take back what `state` gave. Raises ConsilienceError where it is not valid."""
+
+    def fingerprint(self) -> str:
+        """Names everything that decides the tokens of a sample: code version, preparation, state and parameters."""
+        state = self.state()
+        head: list[Any] = [type(self).__module__, type(self).__qualname__, self.version]
+        head += [self.config.model_dump(mode="json"), list(self.input.columns), list(self.input.kinds), state.json]
+        digest = hashlib.sha256(json.dumps(head, sort_keys=True, default=str).encode())
+        tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
+        for arrays in (state.arrays, tensors):
+            for name in sorted(arrays):
+                array = np.ascontiguousarray(arrays[name])
+                digest.update(f"{name}{array.dtype}{array.shape}".encode())
+                digest.update(array.tobytes())
+        return digest.hexdigest()

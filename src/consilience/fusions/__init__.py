@@ -1,0 +1,1 @@
+"""One file per fusion: the tokens of all inputs -> one vector per row."""

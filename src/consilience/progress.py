@@ -1,0 +1,70 @@
+"""What is slow is shown: one small interface for progress bars, silent in Python, drawn with rich on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+Advance = Callable[[int, str], None]
+"""(steps done since the last call, a short note to show beside the bar)"""
+
+
+class Progress(Protocol):
+    """Where long work reports to."""
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        ...
+
+    def bar(self, label: str, total: int) -> AbstractContextManager[Advance]:
+        """A bar with rate and time left while the context is open."""
+        ...
+
+
+class Silent:
+    """Shows nothing: the default in Python."""
+
+    def say(self, text: str) -> None:
+        del text
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Advance]:
+        del label, total
+        yield lambda steps, note: None
+
+
+class Bars:
+    """Lines and bars on the terminal, through rich; on a pipe only the lines, on standard error either way."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False)
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Advance]:
+        from rich import progress as rich
+
+        columns = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()]
+        columns += [rich.TextColumn("{task.fields[rate]}"), rich.TimeRemainingColumn(), rich.TextColumn("{task.fields[note]}")]
+        with rich.Progress(*columns, console=self.console, transient=True) as bars:
+            task = bars.add_task(label, total=total, note="", rate="")
+
+            def advance(steps: int, note: str) -> None:
+                speed = bars.tasks[0].speed
+                bars.update(task, advance=steps, note=note, rate=f"{speed:.3g}/s" if speed else "")
+
+            yield advance
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a predictor may use while it trains: the device, and where to report to."""
+
+    device: str
+    progress: Progress
