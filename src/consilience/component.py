@@ -13,10 +13,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from consilience.errors import fail, nearest
 
@@ -92,3 +95,48 @@ def _entries(kind: str) -> dict[str, EntryPoint]:
 
 def _singular(kind: str) -> str:
     return {"modalities": "modality", "tasks": "task", "fusions": "fusion", "predictors": "predictor"}[kind]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A component picked by a recipe: its name and its validated configuration. `{kind: transformer, depth: 3}`."""
+
+    kind: str
+    config: Config
+
+    def dump(self) -> dict[str, Any]:
+        """The choice as the recipe writes it."""
+        return {"kind": self.kind, **self.config.model_dump(mode="json")}
+
+
+def choose(group: str, value: Any) -> Choice:
+    """Validate `value` (a name, or a mapping with `kind`) as a component of `group`. For use in pydantic fields."""
+    if isinstance(value, Choice):
+        return value
+    return configure(value, find_of(group))
+
+
+def configure(value: Any, find_class: Callable[[str], type]) -> Choice:
+    """A name, or a mapping with `kind` and options -> Choice. Raises ValueError, as pydantic's validators must."""
+    options = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(options, Mapping) or not isinstance(options.get("kind"), str):
+        raise ValueError(f"expected a name, or a mapping with the key 'kind'; found {value!r}")
+    kind = options["kind"]
+    return Choice(kind, find_class(kind).Config.model_validate({key: v for key, v in options.items() if key != "kind"}))
+
+
+def find_of(group: str) -> Callable[[str], type]:
+    """`find` with the group filled in."""
+    return lambda name: find(group, name)
+
+
+def chosen(group: str) -> Any:
+    """The pydantic type of a recipe key that picks one component of `group`."""
+    return Annotated[Choice, PlainValidator(lambda value: choose(group, value)), PlainSerializer(Choice.dump), Group(group)]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Marks a recipe key as a choice of component, so that the list of keys can follow it."""
+
+    name: str

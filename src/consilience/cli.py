@@ -1,0 +1,220 @@
+"""The command line: thin. Each command parses, calls the Python that does the work, and prints.
+
+Heavy modules are imported inside the commands, so that `--help` costs nothing. Bad input ends with exit code 2 and the
+error's own words, never with a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from consilience.errors import ConsilienceError, fail, nearest
+
+if TYPE_CHECKING:
+    from consilience.metrics import Estimate
+
+app = typer.Typer(
+    help="Train one model on tables of text, images and columns, and see what each adds.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TABLE = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV (also compressed) or Parquet file.")]
+RUN = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `consilience train` left behind.")]
+ROOT = Annotated[Path | None, typer.Option(help="Folder that media paths are relative to; default: the table's.")]
+OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")]
+
+
+@app.command()
+def inspect(
+    table: TABLE,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Columns to leave out, separated by commas.")] = None,
+    media_root: ROOT = None,
+) -> None:
+    """Show what each column of a table would be used for, and why."""
+    from consilience.data.schema import infer_schema
+    from consilience.data.table import read_table
+    from consilience.recipe import make_recipe
+
+    read = read_table(table, media_root)
+    recipe = make_recipe(target, settings=[{"exclude": _columns(exclude)}])
+    schema = infer_schema(read, recipe)
+    kinds = {item.name: item.modality for item in schema.inputs}
+    lines = [
+        (note.column, note.role, note.input, kinds.get(note.input, ""), str(read.column(note.column).empty), note.reason)
+        for note in schema.columns
+    ]
+    print(f"{len(read)} rows, {len(read.names)} columns, {len(schema.inputs)} inputs")
+    _print_table(("column", "role", "input", "modality", "empty", "why"), lines)
+
+
+@app.command()
+def train(
+    table: TABLE,
+    target: Annotated[str | None, typer.Option(help="The column to predict; the recipe may name it instead.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A YAML recipe, laid over the preset.")] = None,
+    preset: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One recipe key; repeatable.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What selection and early stopping optimise.")] = None,
+    split: Annotated[str | None, typer.Option(help="Column that holds train, valid and test.")] = None,
+    test: Annotated[Path | None, typer.Option(help="A separate table whose rows are the test part.")] = None,
+    group: Annotated[str | None, typer.Option(help="Rows with one value of this column stay on one side.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Columns to leave out, separated by commas.")] = None,
+    media_root: ROOT = None,
+    out: Annotated[Path, typer.Option(help="Where the run goes.")] = Path("run"),
+    overwrite: OVERWRITE = False,
+    seed: Annotated[int | None, typer.Option(help="Fixes every random choice.")] = None,
+) -> None:
+    """Train on a table; with a test part, score it once at the end."""
+    from consilience import pipeline
+    from consilience.files import check_free
+    from consilience.progress import Bars
+    from consilience.recipe import make_recipe, setting
+
+    check_free(out, overwrite)
+    started = time.monotonic()
+    named: dict[str, Any] = {
+        "metric": metric,
+        "seed": seed,
+        "exclude": _columns(exclude) or None,
+        "split": {key: value for key, value in (("column", split), ("group", group)) if value is not None} or None,
+    }
+    settings = [*map(setting, set_ or ()), {key: value for key, value in named.items() if value is not None}]
+    made = make_recipe(target, preset=preset, file=recipe, settings=settings)
+    run = pipeline.fit(table, recipe=made, test=test, media_root=media_root, progress=Bars())
+    run.save(out, overwrite=overwrite)
+    ranked = [(name, f"{value:.4f}") for name, value in run.selection.valid.items()]
+    _print_table(("predictor", f"valid {run.selection.metric}"), ranked)
+    print(f"chosen: {run.selection.reasons[0]}")
+    for part in ("test", "valid"):
+        if part in run.metrics:
+            _print_metrics(part, run.metrics[part])
+            break
+    print(f"run: {out} ({time.monotonic() - started:.0f} s)")
+
+
+@app.command()
+def evaluate(
+    run: RUN,
+    table: TABLE,
+    media_root: ROOT = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a run on a table that has the target."""
+    from dataclasses import asdict
+
+    from consilience.run import load
+
+    found = load(run).evaluate(table, media_root)
+    if as_json:
+        print(json.dumps({name: {k: _finite(v) for k, v in asdict(value).items()} for name, value in found.items()}, indent=1))
+    else:
+        _print_metrics(str(table), found)
+
+
+@app.command()
+def predict(
+    run: RUN,
+    table: TABLE,
+    out: Annotated[Path, typer.Option(help="A .csv or .parquet file: one row per row of the table, in its order.")],
+    media_root: ROOT = None,
+    overwrite: OVERWRITE = False,
+) -> None:
+    """Answer every row of a table, say which inputs each answer used and why others were not."""
+    import pyarrow.csv as pacsv
+    import pyarrow.parquet as pq
+
+    from consilience.files import check_free, replacing
+    from consilience.run import load
+
+    if out.suffix not in (".csv", ".parquet"):
+        raise fail(f"--out is {out}", "a file that ends in .csv or .parquet", "choose one of the two")
+    check_free(out, overwrite)
+    found = load(run).predictions(table, media_root)
+    with replacing(out, overwrite) as part:
+        (pacsv.write_csv if out.suffix == ".csv" else pq.write_table)(found, str(part))
+    print(f"{len(found)} rows: {out}")
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="modalities, encoders, fusions, tasks, predictors or recipe.")] = "modalities",
+) -> None:
+    """List what is installed, or every key of the recipe."""
+    from consilience import component
+
+    if what in component.KINDS:
+        rows = [(name, source, _summary(component.find(what, name))) for name, source in component.names(what).items()]
+        _print_table(("name", "from", "what"), rows)
+    elif what == "encoders":
+        from consilience.data.schema import modality
+
+        rows = [
+            (name, kind, _summary(component.load(path)))
+            for name in component.names("modalities")
+            for kind, path in modality(name).encoders().items()
+        ]
+        _print_table(("modality", "encoder", "what"), rows)
+    elif what == "recipe":
+        from consilience.recipe import keys
+
+        _print_table(("key", "type", "default", "what"), [(key.path, key.type, key.default, key.description) for key in keys()])
+    else:
+        raise fail(f"list {what!r}", "something that can be listed", nearest(what, (*component.KINDS, "encoders", "recipe")))
+
+
+def main() -> None:
+    """Entry point: errors of the user end with exit code 2 and without a traceback."""
+    try:
+        app()
+    except ConsilienceError as error:
+        print("error: " + "\nerror: ".join(str(problem) for problem in error.problems), file=sys.stderr)
+        sys.exit(2)
+
+
+def _columns(options: list[str] | None) -> list[str]:
+    """`--exclude a,"b c"` -> [a, b c]; quotes as in a CSV, for names with commas."""
+    import csv
+
+    return [name.strip() for line in csv.reader(options or (), skipinitialspace=True) for name in line if name.strip()]
+
+
+def _print_metrics(title: str, metrics: dict[str, Estimate] | Any) -> None:
+    rows = [(name, f"{item.value:.4f}", f"{item.low:.4f} .. {item.high:.4f}", str(item.n)) for name, item in metrics.items()]
+    _print_table((title, "value", "95% interval", "rows"), rows)
+
+
+def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # On a pipe nothing is cut: the console takes the width that the widest line needs.
+    console = Console() if sys.stdout.isatty() else Console(width=4000)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def _summary(cls: type) -> str:
+    return (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value
+
+
+if __name__ == "__main__":
+    main()

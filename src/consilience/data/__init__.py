@@ -1,0 +1,1 @@
+"""From a file to what a model sees: table, schema, splits, view."""

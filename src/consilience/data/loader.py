@@ -1,0 +1,143 @@
+"""Batches for networks: tokens from the store for frozen encoders, prepared samples for those that train.
+
+A batch holds only what is present: for each input the places of the rows that have it and the tensors of just those.
+The model encodes them and scatters back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from consilience.data.schema import modality
+from consilience.data.view import Present, View
+from consilience.encoders.base import Encoder
+from consilience.types import Missing, Tokens
+
+AHEAD = 3
+"""Batches that are made while the network works on the one before."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B rows. For each input `places` [P] says which rows have it; `given` holds P rows of tensors, or tokens.
+
+    In a batch of fixed shape `given` has B rows for every input that any row has: the P present ones, then repetitions
+    that the model leaves out again.
+    """
+
+    rows: np.ndarray
+    places: Mapping[str, Tensor]
+    given: Mapping[str, Tokens | dict[str, Tensor] | None]
+    present: Mapping[str, Tensor]
+
+    def to(self, device: str) -> Batch:
+        """The same batch on a device."""
+        return Batch(
+            self.rows,
+            {name: value.to(device) for name, value in self.places.items()},
+            {name: _move(value, device) for name, value in self.given.items()},
+            {name: value.to(device) for name, value in self.present.items()},
+        )
+
+
+def make_batch(
+    view: View,
+    encoders: Mapping[str, Encoder],
+    rows: np.ndarray,
+    present: Present,
+    *,
+    fixed: bool = False,
+    augment: np.random.Generator | None = None,
+) -> Batch:
+    """The batch of `rows`. `fixed`: shapes depend on the encoders and the number of rows only, not on what is present."""
+    places, given = {}, {}
+    for name, encoder in encoders.items():
+        here = np.flatnonzero(present[name])
+        places[name] = torch.from_numpy(here)
+        filled = np.concatenate([here, np.repeat(here[:1], len(rows) - len(here))]) if fixed else here
+        length = encoder.length if fixed else None
+        if not len(here):
+            given[name] = None
+        elif encoder.frozen:
+            given[name] = _pad(view.tokens(encoder, name, rows[filled]), length)
+        else:
+            samples = view.samples(name, rows[filled])
+            assert not any(isinstance(sample, Missing) for sample in samples)
+            if augment is not None:
+                kind = modality(view.schema[name].modality)
+                samples = [kind.augment(sample, augment) for sample in samples]
+            given[name] = encoder.collate([encoder.prepare(sample) for sample in samples], length)  # type: ignore[arg-type]
+    return Batch(rows, places, given, {name: torch.from_numpy(present[name].copy()) for name in encoders})
+
+
+def training_batches(
+    view: View, encoders: Mapping[str, Encoder], rows: np.ndarray, size: int, *, augment: bool, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """One epoch in random order, rows of like size together, made ahead in a thread. Rows without any input are left out.
+
+    Every batch draws its own generator before the thread starts, so that timing cannot change what is drawn.
+    """
+    present = view.present(rows, tuple(encoders))
+    some = np.stack(list(present.values())).any(0)
+    rows, present = rows[some], {name: values[some] for name, values in present.items()}
+    order = _order(len(rows), _sizes(view, encoders, rows, present), size, rng)
+    seeds = rng.integers(0, 2**63, len(order))
+
+    def make(index: int) -> Batch:
+        chosen = order[index]
+        own = np.random.default_rng(seeds[index]) if augment else None
+        return make_batch(view, encoders, rows[chosen], {name: values[chosen] for name, values in present.items()}, augment=own)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(make, index) for index in range(min(AHEAD, len(order)))]
+        for index in range(len(order)):
+            batch = waiting.pop(0).result()
+            if index + AHEAD < len(order):
+                waiting.append(pool.submit(make, index + AHEAD))
+            yield batch
+
+
+def _sizes(view: View, encoders: Mapping[str, Encoder], rows: np.ndarray, present: Present) -> np.ndarray | None:
+    """[R] how much there is to encode in each row; None where every row is alike because all tokens are stored."""
+    growing = [name for name, encoder in encoders.items() if not encoder.frozen and encoder.length > 1]
+    if not growing:
+        return None
+    sizes = np.zeros(len(rows))
+    for name in growing:
+        kind = modality(view.schema[name].modality)
+        here = np.flatnonzero(present[name])
+        samples = view.samples(name, rows[here])
+        sizes[here] += [min(kind.size(sample), encoders[name].length) for sample in samples]
+    return sizes
+
+
+def _order(count: int, sizes: np.ndarray | None, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Batches of positions 0..count-1. With sizes, runs of 16 batches are sorted by size and the batches shuffled again."""
+    order = rng.permutation(count)
+    if sizes is not None:
+        for start in range(0, count, 16 * size):
+            run = order[start : start + 16 * size]
+            order[start : start + 16 * size] = run[np.argsort(sizes[run], kind="stable")]
+    batches = [order[start : start + size] for start in range(0, count, size)]
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def _pad(tokens: Tokens, length: int | None) -> Tokens:
+    if length is None or tokens.values.shape[1] == length:
+        return tokens
+    rows, count, width = tokens.values.shape
+    values, mask = tokens.values.new_zeros(rows, length, width), tokens.mask.new_zeros(rows, length)
+    values[:, :count], mask[:, :count] = tokens.values, tokens.mask
+    return Tokens(values, mask)
+
+
+def _move(value: Tokens | dict[str, Tensor] | None, device: str) -> Tokens | dict[str, Tensor] | None:
+    if isinstance(value, Tokens):
+        return Tokens(value.values.to(device), value.mask.to(device))
+    return None if value is None else {key: tensor.to(device) for key, tensor in value.items()}

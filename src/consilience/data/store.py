@@ -1,0 +1,43 @@
+"""Encode once: what is expensive to make is kept, bounded in bytes, the oldest-used let go first.
+
+Samples are kept by (input, row) of one view; tokens by (encoder fingerprint, input, row), so that a changed weight or
+preparation can never read a stale token. A later store keeps tokens on disk, by content; the interface is this one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+
+class Store:
+    """A mapping bounded in bytes; safe to use from several threads."""
+
+    def __init__(self, limit: int = 3 << 30) -> None:
+        self.limit = limit
+        self.held = 0
+        self.encoded = 0
+        """How many cells were encoded through this store: what proves that nothing is encoded twice."""
+        self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any | None:
+        """What is kept under `key`, or None."""
+        with self._lock:
+            item = self._items.get(key)
+            if item is None:
+                return None
+            self._items.move_to_end(key)
+            return item[0]
+
+    def put(self, key: Hashable, value: Any, nbytes: int) -> None:
+        """Keep `value`, letting the oldest-used go where the limit asks for it."""
+        with self._lock:
+            old = self._items.pop(key, None)
+            self.held += nbytes - (old[1] if old else 0)
+            self._items[key] = (value, nbytes)
+            while self.held > self.limit and len(self._items) > 1:
+                _, (_, freed) = self._items.popitem(last=False)
+                self.held -= freed

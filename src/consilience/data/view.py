@@ -1,0 +1,212 @@
+"""The one way to samples, tokens, pooled tokens, presence and target.
+
+A view never drops, moves or fills a row: whoever asks for rows gets as many answers, in the order asked for, and what
+could not be read is `Missing` with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from consilience.data.schema import modality
+from consilience.data.store import Store
+from consilience.data.table import Table
+from consilience.encoders.base import Encoder
+from consilience.errors import fail
+from consilience.nn import masked_deviation, masked_mean
+from consilience.types import Cell, Input, Limits, Missing, Sample, Schema, Tokens
+
+CHUNK = 64
+"""Rows that are encoded, or predicted, together. Always as many: a row's bits must not depend on its neighbours."""
+
+Present = Mapping[str, np.ndarray]
+"""Input name -> [R] bool, parallel to the rows asked for."""
+
+
+class View:
+    """A table seen through a schema."""
+
+    def __init__(self, table: Table, schema: Schema, store: Store, limits: Limits, weight: str | None = None) -> None:
+        self.table = table
+        self.schema = schema
+        self.store = store
+        self.limits = limits
+        self.weight_column = weight
+        self._cells: dict[str, list[Cell]] = {}
+        # Per input and row: None not read yet, "" present, else why it is missing. Small, so it outlives the store.
+        self._reasons = {name: np.full(len(table), None, dtype=object) for name in schema.names}
+        self._notes: dict[str, dict[int, tuple[str, ...]]] = {name: {} for name in schema.names}
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def cells(self, column: str) -> list[Cell]:
+        """All cells of a column."""
+        if column not in self._cells:
+            self._cells[column] = self.table.cells(column)
+        return self._cells[column]
+
+    def target(self, rows: np.ndarray) -> list[Cell]:
+        """The target cells of `rows`."""
+        assert self.schema.target is not None, "the schema has no target"
+        cells = self.cells(self.schema.target)
+        return [cells[row] for row in rows]
+
+    def weight(self, rows: np.ndarray) -> np.ndarray:
+        """[R] float64, the weight of each row; ones where the recipe names no weight column."""
+        if self.weight_column is None:
+            return np.ones(len(rows))
+        cells = self.cells(self.weight_column)
+        values = np.array([_number(cells[row]) for row in rows])
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise fail(
+                f"the weight column {self.weight_column!r} has {int((~(values >= 0)).sum())} cells that are no weight",
+                "a finite number >= 0 in every row",
+                "mend the column, or leave the weight away",
+            )
+        return values
+
+    def groups(self, rows: np.ndarray) -> np.ndarray | None:
+        """[R] int, the group of each row, or None where the schema has no group column. An empty cell is its own group."""
+        column = self.schema.role("group")
+        if column is None or column not in self.table.names:
+            return None
+        cells = self.cells(column)
+        names = [f"\0row {row}" if cells[row] is None else str(cells[row]) for row in rows]
+        return np.unique(names, return_inverse=True)[1]
+
+    def samples(self, name: str, rows: np.ndarray) -> list[Sample | Missing]:
+        """Each row's sample, or why there is none."""
+        found: dict[int, Sample | Missing] = {}
+        unread = []
+        for row in dict.fromkeys(rows.tolist()):
+            if self._reasons[name][row]:
+                found[row] = Missing(self._reasons[name][row])
+            elif (sample := self.store.get((id(self), name, row))) is not None:
+                found[row] = sample
+            else:
+                unread.append(row)
+        item = self.schema[name]
+        kind = modality(item.modality)
+        if kind.media and len(unread) > 1:  # decoders release the interpreter lock
+            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+                read = list(pool.map(lambda row: self._read(item, row), unread))
+        else:
+            read = [self._read(item, row) for row in unread]
+        for row, sample in zip(unread, read, strict=True):
+            found[row] = sample
+            if isinstance(sample, Missing):
+                self._reasons[name][row] = sample.reason
+            else:
+                self._reasons[name][row] = ""
+                self.store.put((id(self), name, row), sample, sample.nbytes)
+                if sample.notes:
+                    self._notes[name][row] = sample.notes
+        return [found[row] for row in rows.tolist()]
+
+    def present(self, rows: np.ndarray, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Per input [R] bool: the cell was there and readable. Reads what was not read yet."""
+        return {
+            name: np.array([reason == "" for reason in self.reasons(name, rows)], dtype=bool)
+            for name in names or self.schema.names
+        }
+
+    def reasons(self, name: str, rows: np.ndarray) -> list[str]:
+        """Why each row's input is missing; "" where it is present."""
+        unread = rows[np.array([self._reasons[name][row] is None for row in rows], dtype=bool)]
+        for start in range(0, len(unread), 1024):
+            self.samples(name, unread[start : start + 1024])
+        return [self._reasons[name][row] for row in rows]
+
+    def notes(self, name: str, row: int) -> tuple[str, ...]:
+        """What was cut or repaired when the sample was read."""
+        return self._notes[name].get(row, ())
+
+    def counts(self, rows: np.ndarray) -> dict[str, Counter[str]]:
+        """Per input, how many rows are missing for each reason, and how many samples bear each note."""
+        counted = {name: Counter(reason for reason in self.reasons(name, rows) if reason) for name in self.schema.names}
+        for name, counter in counted.items():
+            wanted = set(rows.tolist())
+            counter.update(note for row, notes in self._notes[name].items() if row in wanted for note in notes)
+        return counted
+
+    def tokens(self, encoder: Encoder, name: str, rows: np.ndarray) -> Tokens:
+        """Tokens of a frozen encoder for `rows`, from the store where they are; [R, N, D] on the CPU.
+
+        N is the most tokens among the rows. A missing row's mask is False throughout, its values are zero.
+        """
+        assert encoder.frozen, f"the encoder of {name} is not frozen: its tokens cannot be stored"
+        key = encoder.fingerprint()
+        kept: dict[int, torch.Tensor] = {}
+        todo = []
+        for row, reason in zip(rows.tolist(), self.reasons(name, rows), strict=True):
+            if reason or row in kept:
+                continue
+            values = self.store.get((key, id(self), name, row))
+            if values is None:
+                todo.append(row)
+            else:
+                kept[row] = values
+        todo = list(dict.fromkeys(todo))
+        for start in range(0, len(todo), CHUNK):
+            part = todo[start : start + CHUNK]
+            for row, values in zip(part, self._encode(encoder, name, np.array(part)), strict=True):
+                kept[row] = values
+                self.store.put((key, id(self), name, row), values, values.numel() * values.element_size() + 64)
+        count = max((values.shape[0] for values in kept.values()), default=1)
+        dtype = next((values.dtype for values in kept.values()), torch.float32)
+        out = torch.zeros(len(rows), count, encoder.width, dtype=dtype)
+        mask = torch.zeros(len(rows), count, dtype=torch.bool)
+        for place, row in enumerate(rows.tolist()):
+            if row in kept:
+                out[place, : len(kept[row])] = kept[row]
+                mask[place, : len(kept[row])] = True
+        return Tokens(out, mask)
+
+    def pooled(self, encoder: Encoder, name: str, rows: np.ndarray) -> np.ndarray:
+        """[R, P] float64 for tree and linear models; NaN where the input is missing.
+
+        P is D for an encoder of one token, else 2 D: masked mean and deviation of the tokens.
+        """
+        tokens = self.tokens(encoder, name, rows)
+        values = tokens.values.to(torch.float64)
+        if encoder.length == 1:
+            pooled = values[:, 0]
+        else:
+            pooled = torch.cat([masked_mean(values, tokens.mask), masked_deviation(values, tokens.mask)], dim=1)
+        return pooled.masked_fill(~tokens.mask.any(1, keepdim=True), float("nan")).numpy()
+
+    def _encode(self, encoder: Encoder, name: str, rows: np.ndarray) -> list[torch.Tensor]:
+        """[N, D] for each of at most CHUNK present rows, in a batch of fixed shape."""
+        samples = self.samples(name, rows)
+        assert not any(isinstance(sample, Missing) for sample in samples)
+        items = [encoder.prepare(sample) for sample in samples if not isinstance(sample, Missing)]
+        self.store.encoded += len(items)
+        padded = items + [items[-1]] * (CHUNK - len(items))
+        with torch.no_grad():
+            tokens = encoder(encoder.collate(padded, encoder.length))
+        return [tokens.values[place][tokens.mask[place]].clone() for place in range(len(items))]
+
+    def _read(self, item: Input, row: int) -> Sample | Missing:
+        kind = modality(item.modality)
+        cells: dict[str, Cell] = {}
+        for column in item.columns:
+            cell = self.cells(column)[row]
+            if kind.media and isinstance(cell, str) and cell.strip():
+                cell = self.table.root(row) / Path(cell)
+            cells[column] = cell
+        return kind.read(item, cells, self.limits)
+
+
+def _number(cell: Cell) -> float:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return float("nan")

@@ -1,0 +1,69 @@
+"""Files of a run: written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from consilience.errors import fail
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Readable JSON in UTF-8; numbers that are not finite become null, which JSON has a word for."""
+    path.write_text(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises ConsilienceError where the file is absent or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise fail(f"{path} cannot be read: {error.strerror}", "a complete run folder", "check the path") from None
+    except ValueError as error:
+        raise fail(f"{path} is damaged: {error}", "JSON", "train the run again, or take an undamaged copy") from None
+    if not isinstance(value, dict):
+        raise fail(f"{path} holds {type(value).__name__}", "a JSON object", "train the run again")
+    return value
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise ConsilienceError where `path` exists and may not be replaced."""
+    if path.exists() and not overwrite:
+        raise fail(f"{path} exists already", "a path that is free", "choose another, or say --overwrite")
+
+
+@contextmanager
+def replacing(path: Path, overwrite: bool) -> Iterator[Path]:
+    """Yield a path beside `path` to write a file or folder to; it takes the place of `path` only when all went well."""
+    check_free(path, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        yield beside
+        if path.is_dir():
+            old = path.with_name(f".{path.name}.{uuid4().hex[:8]}.old")
+            path.rename(old)
+            beside.rename(path)
+            shutil.rmtree(old)
+        else:
+            beside.replace(path)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside)
+        beside.unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,182 @@
+"""The story of a run, read top-down: table, schema, splits, view, predictors, selection, run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consilience import component
+from consilience.data.schema import infer_schema
+from consilience.data.split import Facts, Splits, split
+from consilience.data.store import Store
+from consilience.data.table import read_table
+from consilience.data.view import View
+from consilience.errors import ConsilienceError, Problem, fail, nearest
+from consilience.predictors.base import Context, Predictor
+from consilience.progress import Budget, Progress, Silent
+from consilience.recipe import Recipe, make_recipe
+from consilience.run import Run, estimate, is_empty, load
+from consilience.select import answer, select
+from consilience.tasks.base import Task
+from consilience.types import Schema
+
+__all__ = ["fit", "load"]
+
+
+def fit(
+    source: Any,
+    target: str | None = None,
+    *,
+    recipe: Recipe | Path | str | None = None,
+    preset: str = "balanced",
+    settings: Sequence[Mapping[str, Any]] = (),
+    test: Any = None,
+    media_root: Path | str | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Train on a table and return the run; nothing is written until `run.save`.
+
+    source      a CSV or Parquet file, or an Arrow table
+    recipe      a Recipe, or a YAML file that is laid over the preset
+    settings    sparse recipe trees laid over both, such as {"split": {"group": "patient"}}
+    test        a separate table whose rows are the test part
+    media_root  the folder that media paths are relative to; default: the folder of the file
+
+    Raises ConsilienceError, with everything that is wrong, before anything is trained.
+    """
+    progress = progress or Silent()
+    if not isinstance(recipe, Recipe):
+        recipe = make_recipe(target, preset=preset, file=Path(recipe) if recipe else None, settings=settings)
+    if recipe.target is None:
+        raise fail("no target is named", "the column to predict", "say --target COLUMN, or set target in the recipe")
+    table = read_table(source, media_root)
+    held_out = read_table(test, media_root) if test is not None else None
+    schema = infer_schema(table, recipe)
+    predictors = make_predictors(recipe, schema)
+    whole = table.below(held_out) if held_out is not None else table
+    view = View(whole, schema, Store(), recipe.limit, recipe.weight)
+    kind, task = make_task(recipe, view)
+    splits = make_splits(view, recipe, task, len(held_out) if held_out is not None else 0)
+    context = fit_task(view, splits, recipe, task)
+    show_plan(progress, view, splits, task)
+    budget = Budget(device(recipe.device), progress)
+    for name, predictor in predictors.items():
+        predictor.fit(view, splits.train, splits.valid, context, generator(recipe, name), budget)
+        progress.say(f"  trained {name}")
+    selection = select(predictors, view, splits.valid, context, recipe.select)
+    scores = answer(selection, predictors, view, splits.valid, task).scores
+    metrics = {"valid": estimate(task, scores, view, splits.valid, recipe.seed)}
+    chosen = {name: predictors[name] for name in selection.needed}
+    if recipe.refit:
+        chosen = {name: refit(predictor, view, splits, context, name, recipe, budget) for name, predictor in chosen.items()}
+    if len(splits.test):
+        scores = answer(selection, chosen, view, splits.test, task).scores
+        metrics["test"] = estimate(task, scores, view, splits.test, recipe.seed)
+    log = [{"predictor": name, "metric": selection.metric, "valid": value} for name, value in selection.valid.items()]
+    log += [{"predictor": name, **line} for name, predictor in predictors.items() for line in getattr(predictor, "history", ())]
+    return Run(recipe, kind, schema, task, chosen, selection, splits, table.digest(), metrics, log)
+
+
+def make_predictors(recipe: Recipe, schema: Schema) -> dict[str, Predictor]:
+    """Every predictor that the recipe names, not fitted; only the one of `select.only` where that is set."""
+    made: dict[str, Predictor] = {}
+    for name, choice in recipe.predictors.items():
+        made |= component.find("predictors", choice.kind).expand(name, choice.config, schema)  # type: ignore[attr-defined]
+    only = recipe.select.only
+    if only is None:
+        return made
+    if only not in made:
+        raise fail(f"select.only names the predictor {only!r}", "a predictor of the recipe", nearest(only, made))
+    return {only: made[only]}
+
+
+def make_task(recipe: Recipe, view: View) -> tuple[str, Task]:
+    """The recipe's task, or the one that is surest of the target, by name; not fitted."""
+    if recipe.task is not None:
+        return recipe.task.kind, component.find("tasks", recipe.task.kind)(config=recipe.task.config)
+    assert view.schema.target is not None
+    target = [cell for cell in view.cells(view.schema.target) if not is_empty(cell)]
+    if not target:
+        raise fail(f"the target {view.schema.target!r} is empty in every row", "cells to learn from", "choose another target")
+    tasks = {name: component.find("tasks", name) for name in component.names("tasks")}
+    claims = {name: claim for name, cls in tasks.items() if (claim := cls.detect(target)) is not None}  # type: ignore[attr-defined]
+    best = max(claims, key=lambda name: claims[name].confidence)
+    return best, tasks[best](config=tasks[best].Config())  # type: ignore[attr-defined]
+
+
+def make_splits(view: View, recipe: Recipe, task: Task, held_out: int) -> Splits:
+    """The parts of the table, from what its columns say and the seed."""
+    assert view.schema.target is not None
+    target = view.cells(view.schema.target)
+    labelled = np.array([not is_empty(cell) for cell in target])
+    strata = task.strata([cell if full else "" for cell, full in zip(target, labelled, strict=True)])
+    columns = {role: view.schema.role(role) for role in ("group", "time", "split")}
+    cells = {role: view.cells(column) if column is not None else None for role, column in columns.items()}
+    facts = Facts(labelled, strata, cells["group"], cells["time"], cells["split"], held_out)
+    return split(facts, recipe.split, generator(recipe, "split"))
+
+
+def fit_task(view: View, splits: Splits, recipe: Recipe, task: Task) -> Context:
+    """Fit the task on the training rows, and check the metric and the other parts' targets against it."""
+    task.fit(view.target(splits.train))
+    metric = recipe.metric or task.default_metric
+    problems = []
+    if metric not in task.metrics:
+        problems.append(Problem(f"the metric is {metric!r}", f"a metric of {task.describe()}", nearest(metric, task.metrics)))
+    for name, rows in (("valid", splits.valid), ("test", splits.test)):
+        try:
+            task.encode(view.target(rows))
+        except ConsilienceError as error:
+            problems += [Problem(f"{name} part: {problem.found}", problem.expected, problem.do) for problem in error.problems]
+    if problems:
+        raise ConsilienceError(*problems)
+    return Context(task, metric)
+
+
+def refit(
+    predictor: Predictor, view: View, splits: Splits, context: Context, name: str, recipe: Recipe, budget: Budget
+) -> Predictor:
+    """The same predictor, with everything that it chose on the validation rows, trained on train and valid together."""
+    again = type(predictor)(config=predictor.settled(), schema=view.schema)
+    rows = np.sort(np.concatenate([splits.train, splits.valid]))
+    again.fit(view, rows, None, context, generator(recipe, name), budget)
+    budget.progress.say(f"  refitted {name} on train and valid")
+    return again
+
+
+def show_plan(progress: Progress, view: View, splits: Splits, task: Task) -> None:
+    """Say what will be trained on what, with every missing and repaired cell counted."""
+    progress.say(f"{len(view)} rows of {view.table.source}; {task.describe()}")
+    progress.say(f"parts: train {len(splits.train)}, valid {len(splits.valid)}, test {len(splits.test)}")
+    for note in splits.notes:
+        progress.say(f"  {note}")
+    counts = view.counts(np.arange(len(view)))
+    for item in view.schema.inputs:
+        columns = item.columns[0] if len(item.columns) == 1 else f"{len(item.columns)} columns"
+        found = ", ".join(f"{reason}: {count}" for reason, count in counts[item.name].most_common()) or "complete"
+        progress.say(f"input {item.name} ({item.modality}, {columns}): {found}")
+
+
+def generator(recipe: Recipe, name: str) -> np.random.Generator:
+    """The generator of one purpose: what one predictor draws must not change what another does."""
+    return np.random.default_rng([recipe.seed, *name.encode()])
+
+
+def device(wanted: str) -> str:
+    """The device to train on. `auto`: a GPU where there is one."""
+    import torch
+
+    if wanted != "auto":
+        try:
+            torch.empty(0, device=wanted)
+        except (RuntimeError, AssertionError) as error:
+            raise fail(
+                f"the device {wanted!r} cannot be used: {str(error).splitlines()[0]}", "auto, cpu, cuda or mps"
+            ) from None
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

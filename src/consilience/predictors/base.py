@@ -1,0 +1,185 @@
+"""The contract of a predictor: anything that turns a view into scores.
+
+Everything a predictor learns from rows it learns in `fit`, from training rows; validation rows choose its free numbers
+(epochs, strengths). `settled` is its configuration with those numbers filled in, so that a refit on train and valid
+together needs no validation.
+
+`present` may only remove inputs. Subsets, Shapley values, curves over missing rates and serving are all made of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, ValidationError
+from safetensors.numpy import load_file, save_file
+
+from consilience import component
+from consilience.data.schema import modality
+from consilience.data.view import CHUNK, Present, View
+from consilience.encoders.base import Encoder
+from consilience.errors import ConsilienceError, Problem, fail, nearest
+from consilience.files import read_json, write_json
+from consilience.metrics import GREATER_IS_BETTER
+from consilience.progress import Budget
+from consilience.tasks.base import Task
+from consilience.types import Input, Schema, State
+
+__all__ = ["Predictor"]
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a predictor is fitted for: the task with its fitted target, and the metric to choose by."""
+
+    task: Task
+    metric: str
+
+    def value(self, scores: np.ndarray, encoded: np.ndarray, weight: np.ndarray) -> float:
+        """The metric on some rows, turned so that larger is better."""
+        return self._turned(self.metric, scores, encoded, weight)
+
+    def proper(self, scores: np.ndarray, encoded: np.ndarray, weight: np.ndarray) -> float:
+        """The task's proper score on some rows, turned so that larger is better."""
+        return self._turned(self.task.proper, scores, encoded, weight)
+
+    def _turned(self, metric: str, scores: np.ndarray, encoded: np.ndarray, weight: np.ndarray) -> float:
+        value = self.task.measure(scores, encoded)(weight)[metric]
+        return value if GREATER_IS_BETTER[metric] else -value
+
+
+class Predictor(ABC):
+    """Subclasses are final and hold a nested `Config` derived from this one."""
+
+    class Config(component.Config):
+        inputs: tuple[str, ...] | None = Field(None, description="The inputs it may use; default: all.")
+        encoder: str = Field("descriptor", description="The encoder of every input that `encoders` does not name.")
+        encoders: dict[str, dict[str, Any] | str] = Field(
+            {}, description="Encoder by input or modality: a name, or a mapping with `kind` and its options."
+        )
+
+    def __init__(self, *, config: Config, schema: Schema) -> None:
+        self.config = config
+        self.schema = schema
+        names = config.inputs if config.inputs is not None else schema.names
+        problems = [
+            Problem(f"a predictor uses the input {name!r}, which does not exist", "an input", nearest(name, schema.names))
+            for name in names
+            if name not in schema.names
+        ]
+        modalities = set(component.names("modalities"))
+        problems += [
+            Problem(f"encoders.{key} names no input", "an input or a modality", nearest(key, {*schema.names, *modalities}))
+            for key in config.encoders
+            if key not in schema.names and key not in modalities
+        ]
+        if problems:
+            raise ConsilienceError(*problems)
+        self.inputs = tuple(name for name in schema.names if name in names)
+
+    @classmethod
+    def expand(cls, name: str, config: Any, schema: Schema) -> dict[str, Predictor]:
+        """The predictors that one entry of the recipe stands for, by name."""
+        return {name: cls(config=config, schema=schema)}
+
+    @abstractmethod
+    def fit(
+        self,
+        view: View,
+        train: np.ndarray,
+        valid: np.ndarray | None,
+        context: Context,
+        rng: np.random.Generator,
+        budget: Budget,
+    ) -> None:
+        """Learn from the rows `train`. `valid` chooses what is free; None: everything is settled, use it as it is."""
+
+    @abstractmethod
+    def settled(self) -> Config:
+        """The configuration with everything that `fit` chose filled in."""
+
+    @abstractmethod
+    def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
+        """Raw [R, K] of rows that each have one of `inputs` at least. R is CHUNK always."""
+
+    def scores(self, view: View, rows: np.ndarray, task: Task, present: Present | None = None) -> np.ndarray:
+        """Scores [R, C]; the prior where none of the predictor's inputs is present."""
+        here = self.present(view, rows, present)
+        scores = np.tile(task.prior(), (len(rows), 1))
+        some = np.flatnonzero(np.stack(list(here.values())).any(0))
+        for start in range(0, len(some), CHUNK):
+            part = some[start : start + CHUNK]
+            padded = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part))])
+            raw = self.raw(view, rows[padded], {name: values[padded] for name, values in here.items()})
+            scores[part] = task.scores(raw)[: len(part)]
+        return scores
+
+    def present(self, view: View, rows: np.ndarray, present: Present | None = None) -> dict[str, np.ndarray]:
+        """Per input of the predictor [R] bool: there, and not removed."""
+        here = view.present(rows, self.inputs)
+        if present is None:
+            return here
+        for name in self.inputs:
+            assert not (present[name] & ~here[name]).any(), f"present may only remove inputs, {name} was added"
+        return {name: present[name] for name in self.inputs}
+
+    @abstractmethod
+    def state(self) -> State:
+        """Everything learned, as JSON and arrays."""
+
+    @abstractmethod
+    def restore(self, state: State, task: Task) -> None:
+        """Take back what `state` gave. Raises ConsilienceError where it is not valid."""
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json` and `state.safetensors`."""
+        folder.mkdir(parents=True)
+        state = self.state()
+        write_json(folder / "config.json", {"config": self.settled().model_dump(mode="json"), "state": state.json})
+        save_file({name: np.ascontiguousarray(array) for name, array in state.arrays.items()}, folder / "state.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path, schema: Schema, task: Task) -> Self:
+        """Read what `save` wrote. Executes nothing of it; raises ConsilienceError where it is not valid."""
+        head = read_json(folder / "config.json")
+        try:
+            config = cls.Config.model_validate(head["config"])
+            arrays = load_file(folder / "state.safetensors")
+        except (KeyError, ValidationError, OSError, ValueError) as error:
+            raise fail(
+                f"{folder} is damaged: {' '.join(str(error).split())}", "a saved predictor", "train the run again"
+            ) from None
+        predictor = cls(config=config, schema=schema)
+        predictor.restore(State(head["state"], arrays), task)
+        return predictor
+
+
+def make_encoder(config: Predictor.Config, item: Input) -> Encoder:
+    """The encoder that a predictor's configuration chooses for an input, not fitted yet."""
+    wanted = config.encoders.get(item.name, config.encoders.get(item.modality, config.encoder))
+    kinds = modality(item.modality).encoders()
+    options = {"kind": wanted} if isinstance(wanted, str) else wanted
+    kind = options.get("kind", config.encoder)
+    if kind not in kinds:
+        raise fail(
+            f"the input {item.name!r} ({item.modality}) has no encoder {kind!r}", "an encoder", nearest(str(kind), kinds)
+        )
+    cls = component.load(kinds[kind])
+    try:
+        chosen = cls.Config.model_validate({key: value for key, value in options.items() if key != "kind"})
+    except ValidationError as error:
+        raise ConsilienceError(
+            *(
+                Problem(
+                    f"encoders.{item.name}.{'.'.join(map(str, problem['loc']))}: {problem['msg']}",
+                    f"an option of the encoder {kind}",
+                    nearest(str(problem["loc"][-1]), cls.Config.model_fields),
+                )
+                for problem in error.errors()
+            )
+        ) from None
+    return cls(config=chosen, input=item)

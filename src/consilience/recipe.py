@@ -1,0 +1,268 @@
+"""The recipe: the one configuration object of a run. YAML on disk, frozen in Python.
+
+A recipe is layered sparsely - preset, then file, then single settings - and validated once, so that the defaults of a
+component apply only where nobody said otherwise. A key exists only if changing it changes the run; `tests/test_options.py`
+holds every key to that.
+"""
+
+from __future__ import annotations
+
+import types as python_types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from consilience import component
+from consilience.component import Choice, Config, Group, chosen
+from consilience.errors import ConsilienceError, Problem, fail, nearest
+from consilience.types import Limits
+
+PRESETS = ("fast", "balanced", "best")
+
+
+class InputSpec(Config):
+    """An input that the recipe defines, instead of leaving it to the schema."""
+
+    modality: str = Field(description="Which kind of data it is.")
+    columns: tuple[str, ...] = Field(description="Its columns; * stands for any characters.")
+
+
+class Split(Config):
+    """How rows become train, valid and test."""
+
+    method: Literal["auto", "column", "random", "stratified", "grouped", "time"] = Field(
+        "auto", description="auto: by column, by time or grouped where such a column is known, else stratified or random."
+    )
+    column: str | None = Field(None, description="Column that holds train, valid and test.")
+    group: str | None = Field(None, description="Rows that share this column's value never stand on both sides.")
+    time: str | None = Field(None, description="Column by which the latest rows become valid and test.")
+    valid: float = Field(0.15, gt=0, lt=1, description="Share of all rows for validation.")
+    test: float = Field(0.15, ge=0, lt=1, description="Share of all rows for the test.")
+    folds: int | None = Field(None, ge=2, description="Cut the rows into so many folds; one of them is the test part.")
+    fold: int = Field(0, ge=0, description="Which of the folds is the test part.")
+    unlabelled: Literal["error", "exclude"] = Field("error", description="What to do with rows whose target is empty.")
+
+
+class Select(Config):
+    """How the shipped predictor is chosen among those that were trained."""
+
+    method: Literal["best", "ensemble"] = Field(
+        "best", description="best: the one with the best validation metric; ensemble: a weighted average, built greedily."
+    )
+    only: str | None = Field(None, description="Switch selection off: ship this predictor.")
+    calibrate: bool = Field(True, description="Fit a temperature to the validation rows.")
+
+
+class LimitSpec(Config):
+    """Bounds on what is read from one cell."""
+
+    pixels: int = Field(Limits.pixels, gt=0, description="Larger pictures are missing: 'over the pixel limit'.")
+    bytes: int = Field(Limits.bytes, gt=0, description="Larger files are missing: 'over the byte limit'.")
+    characters: int = Field(Limits.characters, gt=0, description="Longer texts are cut here.")
+
+
+class Recipe(Config):
+    """Everything that decides a run, beside the table itself."""
+
+    target: str | None = Field(None, description="The column to predict; training needs one.")
+    exclude: tuple[str, ...] = Field((), description="Columns that the model must not see.")
+    weight: str | None = Field(None, description="Column with the weight of each row, in training and in metrics.")
+    inputs: dict[str, InputSpec] = Field({}, description="Inputs by name, for columns that the schema should not guess.")
+    limits: LimitSpec = Field(LimitSpec(), description="Bounds on what is read from one cell.")
+    split: Split = Field(Split(), description="How rows become train, valid and test.")
+    task: chosen("tasks") | None = Field(None, description="What the target means; default: detected.")  # type: ignore[valid-type]
+    metric: str | None = Field(None, description="What selection and early stopping optimise; default: by task.")
+    predictors: dict[str, chosen("predictors")] = Field(description="What is trained and compared, by name.")  # type: ignore[valid-type]
+    select: Select = Field(Select(), description="How the shipped predictor is chosen.")
+    refit: bool = Field(True, description="Train the chosen predictors again on train and valid together.")
+    seed: int = Field(0, ge=0, description="Fixes every random choice.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps: where networks run.")
+
+    @field_validator("predictors", mode="before")
+    @classmethod
+    def _name_is_kind(cls, value: Any) -> Any:
+        """`trees: {}` means `trees: {kind: trees}`; a null entry takes a predictor of the preset out."""
+        if not isinstance(value, Mapping):
+            return value
+        kept = {name: entry for name, entry in value.items() if entry is not None}
+        if not kept:
+            raise ValueError("no predictor is left; keep at least one")
+        return {name: {"kind": name, **entry} if isinstance(entry, Mapping) else entry for name, entry in kept.items()}
+
+    @property
+    def limit(self) -> Limits:
+        return Limits(**self.limits.model_dump())
+
+    def dump(self) -> str:
+        """The whole recipe as YAML, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def make_recipe(
+    target: str | None = None,
+    *,
+    preset: str = "balanced",
+    file: Path | None = None,
+    settings: Sequence[Mapping[str, Any]] = (),
+) -> Recipe:
+    """Preset, then file, then `settings` (sparse trees), then `target`, merged and validated.
+
+    Raises ConsilienceError with every wrong key, its path and the nearest valid one.
+    """
+    if preset not in PRESETS:
+        raise fail(f"there is no preset {preset!r}", "a preset", nearest(preset, PRESETS))
+    text = resources.files("consilience.recipes").joinpath(f"{preset}.yaml").read_text()
+    tree = _parse(text, f"preset {preset}")
+    layers = [_parse(_read(file), str(file))] if file else []
+    for layer in [*layers, *settings, *([{"target": target}] if target is not None else [])]:
+        tree = merge(tree, layer)
+    return validate(tree)
+
+
+def validate(tree: Mapping[str, Any]) -> Recipe:
+    """A Recipe from a plain tree. Raises ConsilienceError with all problems at once."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise ConsilienceError(*(_problem(item) for item in _flat(error))) from None
+
+
+def setting(text: str) -> dict[str, Any]:
+    """`split.valid=0.2` -> {"split": {"valid": 0.2}}; the value is read as YAML."""
+    path, equals, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise fail(f"--set {text!r}", "KEY=VALUE, such as split.valid=0.2", "see `consilience list recipe` for the keys")
+    tree: Any = _parse_value(value, text)
+    for key in reversed(keys):
+        tree = {key: tree}
+    return tree
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, key by key. A mapping that changes its `kind` replaces instead: other options apply."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("kind", old.get("kind")) == old.get("kind"):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+@dataclass(frozen=True)
+class Key:
+    """One leaf of the recipe. `path` names components in brackets: `predictors.*[fused].fusion[transformer].depth`."""
+
+    path: str
+    type: str
+    default: str
+    description: str
+
+
+def keys() -> list[Key]:
+    """Every key that a recipe can hold, with those of every component that is installed."""
+    found = list(_keys(Recipe, ""))
+    for name in component.names("modalities"):
+        for kind, path in component.find("modalities", name)().encoders().items():
+            found += _keys(component.load(path).Config, f"predictors.*.encoders.{name}[{kind}].")  # type: ignore[attr-defined]
+    return found
+
+
+def _keys(model: type[BaseModel], prefix: str) -> Iterator[Key]:
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))
+        annotation = field.annotation
+        metadata = [*field.metadata, *_metadata(annotation)]
+        group = next((item.name for item in metadata if isinstance(item, Group)), None)
+        inner = next((part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)), None)
+        star = ".*" if get_origin(annotation) is dict else ""
+        if group is not None:
+            yield Key(f"{path}{star}.kind", "name", default.split("(")[0], field.description or "")
+            for component_name in component.names(group):
+                config = component.find(group, component_name).Config  # type: ignore[attr-defined]
+                yield from _keys(config, f"{path}{star}[{component_name}].")
+        elif inner is not None:
+            yield from _keys(inner, f"{path}{star}.")
+        else:
+            yield Key(path + star, _type_name(annotation), default, field.description or "")
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        if get_origin(annotation) is not Literal:
+            yield from _parts(part)
+
+
+def _metadata(annotation: Any) -> Iterator[Any]:
+    for part in _parts(annotation):
+        if get_origin(part) is Annotated:
+            yield from part.__metadata__
+
+
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    if isinstance(annotation, type) and not isinstance(annotation, python_types.GenericAlias):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
+
+
+def _flat(error: ValidationError) -> list[dict[str, Any]]:
+    """Pydantic's errors, with those of a component's own configuration (raised inside a validator) unfolded."""
+    flat = []
+    for item in error.errors(include_url=False):
+        inner = item.get("ctx", {}).get("error")
+        if isinstance(inner, ValidationError):
+            flat += [{**deep, "loc": (*item["loc"], *deep["loc"])} for deep in _flat(inner)]
+        else:
+            flat.append({**item, "inner": inner})
+    return flat
+
+
+def _problem(item: Mapping[str, Any]) -> Problem:
+    path = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function-"))
+    inner = item.get("inner")
+    if isinstance(inner, ConsilienceError):
+        first = inner.problems[0]
+        return Problem(f"recipe key {path}: {first.found}", first.expected, first.do)
+    if item["type"] == "extra_forbidden":
+        siblings = {part.split("[")[0] for key in keys() for part in key.path.split(".")} - {"*"}
+        return Problem(f"recipe key {path} does not exist", "a key of the recipe", nearest(str(item["loc"][-1]), siblings))
+    if item["type"] == "missing":
+        return Problem(f"recipe key {path} is missing", do=f"set it, for instance with --set {path}=VALUE")
+    return Problem(f"recipe key {path} is {item['input']!r}", item["msg"].removeprefix("Value error, "))
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    tree = _parse_value(text, source)
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise fail(f"{source} holds {type(tree).__name__}", "a mapping of recipe keys", "see `consilience list recipe`")
+    return tree
+
+
+def _parse_value(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise fail(f"{source} is no valid YAML: {' '.join(str(error).split())}", "YAML", "mend it") from None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise fail(f"the recipe {file} cannot be read: {error}", "a YAML file in UTF-8", "check the path") from None
+
+
+__all__ = ["Choice", "InputSpec", "Key", "Recipe", "Select", "Split", "keys", "make_recipe", "merge", "setting", "validate"]

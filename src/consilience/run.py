@@ -1,0 +1,251 @@
+"""The run: what training leaves behind, in memory and as a folder that is read without executing anything.
+
+    run.json  recipe.yaml  schema.json  task.json  splits.parquet  selection.json  metrics.json  log.jsonl
+    predictors/<name>/<fold>/{config.json, state.safetensors}
+
+Nothing in it depends on the clock or the machine's paths, so two trainings with one seed leave identical files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from consilience import component
+from consilience.data.schema import check_columns
+from consilience.data.split import Splits
+from consilience.data.store import Store
+from consilience.data.table import read_table
+from consilience.data.view import View
+from consilience.errors import fail
+from consilience.files import read_json, replacing, write_json
+from consilience.metrics import Estimate, bootstrap
+from consilience.predictors.base import Predictor
+from consilience.recipe import Recipe, validate
+from consilience.select import Answer, Selection, answer, restore_selection
+from consilience.tasks.base import Task
+from consilience.types import Cell, ColumnRole, Input, Schema, State
+
+FORMAT = 1
+"""Version of the folder. Raised when an older reader could not open a new run."""
+
+Metrics = Mapping[str, Mapping[str, Estimate]]
+"""Part -> metric -> estimate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained model with everything that it takes to answer, and to say where its answers come from."""
+
+    recipe: Recipe
+    task_kind: str
+    schema: Schema
+    task: Task
+    predictors: Mapping[str, Predictor]
+    selection: Selection
+    splits: Splits
+    table_digest: str
+    metrics: Metrics = field(default_factory=dict)
+    log: Sequence[Mapping[str, Any]] = ()
+
+    def view(self, source: Any, media_root: Path | str | None = None, *, target: bool = False) -> View:
+        """A table seen through the run's schema. Raises ConsilienceError where columns are missing."""
+        table = read_table(source, media_root)
+        check_columns(self.schema, table, target=target)
+        return View(table, self.schema, Store(), self.recipe.limit, self.recipe.weight)
+
+    def answer(self, view: View, rows: np.ndarray) -> Answer:
+        """Scores and what they rest on, for rows of a view."""
+        return answer(self.selection, self.predictors, view, rows, self.task)
+
+    def predict(self, source: Any, media_root: Path | str | None = None) -> list[Cell]:
+        """One answer per row of the table, in its order."""
+        view = self.view(source, media_root)
+        return self.task.decode(self.answer(view, np.arange(len(view))).scores)
+
+    def predict_proba(self, source: Any, media_root: Path | str | None = None) -> np.ndarray:
+        """[R, C] class probabilities, in the order of `classes`. Raises ConsilienceError for a task without classes."""
+        view = self.view(source, media_root)
+        columns = self.task.columns(self.answer(view, np.arange(len(view))).scores)
+        if not columns:
+            raise fail(f"the task is {self.task.describe()}", "a task with classes", "use predict")
+        return np.stack(list(columns.values()), axis=1)
+
+    def predictions(self, source: Any, media_root: Path | str | None = None) -> pa.Table:
+        """row, prediction, probability_<class>..., used, reasons: one row per row of the table, in its order.
+
+        `used` names the inputs that took part; `reasons` says why an input did not, or what was cut in it. A row without
+        any input is answered by the training prior: its `used` is empty.
+        """
+        view = self.view(source, media_root)
+        rows = np.arange(len(view))
+        answered = self.answer(view, rows)
+        used = [",".join(name for name in view.schema.names if answered.used[name][row]) for row in rows]
+        reasons = ["; ".join(_reasons(view, int(row), bool(used[row]))) for row in rows]
+        columns = {name: pa.array(values) for name, values in self.task.columns(answered.scores).items()}
+        prediction = pa.array(self.task.decode(answered.scores))
+        return pa.table({"row": rows, "prediction": prediction, **columns, "used": used, "reasons": reasons})
+
+    def evaluate(self, source: Any, media_root: Path | str | None = None) -> dict[str, Estimate]:
+        """Every metric of the task on a table that has the target, with 95% bootstrap intervals (of groups where known).
+
+        Rows with an empty target are not scored where the recipe says split.unlabelled=exclude, and an error otherwise.
+        """
+        view = self.view(source, media_root, target=True)
+        target = view.target(np.arange(len(view)))
+        rows = np.array([row for row, cell in enumerate(target) if not is_empty(cell)], dtype=np.int64)
+        if len(rows) < len(view) and (self.recipe.split.unlabelled == "error" or not len(rows)):
+            raise fail(
+                f"{len(view) - len(rows)} of {len(view)} rows have an empty target",
+                "a target in every row that is scored",
+                "fill them, or remove these rows",
+            )
+        return self.estimate(view, rows)
+
+    def estimate(self, view: View, rows: np.ndarray) -> dict[str, Estimate]:
+        """Every metric on `rows` of a view, with intervals."""
+        return estimate(self.task, self.answer(view, rows).scores, view, rows, self.recipe.seed)
+
+    def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
+        """Write the run, whole or not at all. Raises ConsilienceError where the folder exists and may not be replaced."""
+        folder = Path(folder)
+        with replacing(folder, overwrite) as part:
+            part.mkdir()
+            (part / "recipe.yaml").write_text(self.recipe.dump(), encoding="utf-8")
+            write_json(part / "schema.json", asdict(self.schema))
+            write_json(part / "task.json", {"kind": self.task_kind, "state": self.task.state().json})
+            _write_splits(self.splits, part / "splits.parquet")
+            for name in self.selection.needed:
+                self.predictors[name].save(part / "predictors" / name / "0")
+            write_json(part / "selection.json", asdict(self.selection))
+            write_json(part / "metrics.json", _plain(self.metrics))
+            (part / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
+            kinds = {name: _predictor_kind(self.predictors[name]) for name in self.selection.needed}
+            write_json(
+                part / "run.json",
+                {"format": FORMAT, "consilience": _version(), "predictors": kinds, "table": self.table_digest},
+            )
+        return folder
+
+
+def estimate(task: Task, scores: np.ndarray, view: View, rows: np.ndarray, seed: int) -> dict[str, Estimate]:
+    """Every metric of scores [R, C] on `rows`, with bootstrap intervals."""
+    measure = task.measure(scores, task.encode(view.target(rows)))
+    weight = view.weight(rows)
+    return bootstrap(lambda counts: measure(counts * weight), len(rows), np.random.default_rng(seed), view.groups(rows))
+
+
+def load(folder: Path | str) -> Run:
+    """Open a run folder. Nothing in it is executed; raises ConsilienceError where it is not a sound run."""
+    folder = Path(folder)
+    if not (folder / "run.json").is_file():
+        raise fail(f"{folder} is no run", "a folder that `consilience train --out` left behind", "check the path")
+    head = read_json(folder / "run.json")
+    if head.get("format") != FORMAT:
+        raise fail(
+            f"{folder} has the format {head.get('format')}", f"format {FORMAT}", "open it with the version that wrote it"
+        )
+    recipe = validate(_read_yaml(folder / "recipe.yaml"))
+    schema = _schema(read_json(folder / "schema.json"), folder)
+    described = read_json(folder / "task.json")
+    kind = str(described.get("kind"))
+    cls = component.find("tasks", kind)
+    task = cls(config=recipe.task.config if recipe.task else cls.Config())  # type: ignore[attr-defined]
+    task.restore(State(described.get("state", {})))
+    predictors = {
+        _inside(name): component.find("predictors", str(sort)).load(folder / "predictors" / _inside(name) / "0", schema, task)  # type: ignore[attr-defined]
+        for name, sort in dict(head.get("predictors", {})).items()
+    }
+    selection = restore_selection(read_json(folder / "selection.json"))
+    if set(selection.needed) - set(predictors):
+        raise fail(f"{folder} lacks predictors that its selection needs", "a complete run", "take an undamaged copy")
+    saved = read_json(folder / "metrics.json")
+    metrics = {part: {name: Estimate(**_numbers(value)) for name, value in values.items()} for part, values in saved.items()}
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    splits = _read_splits(folder / "splits.parquet")
+    return Run(recipe, kind, schema, task, predictors, selection, splits, str(head.get("table", "")), metrics, log)
+
+
+def is_empty(cell: Cell) -> bool:
+    """A cell in which nothing stands."""
+    return cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and np.isnan(cell))
+
+
+def _reasons(view: View, row: int, answered: bool) -> list[str]:
+    found = []
+    for name in view.schema.names:
+        reason = view.reasons(name, np.array([row]))[0]
+        found += [f"{name}: {text}" for text in ([reason] if reason else view.notes(name, row))]
+    return found if answered else [*found, "no input present: the training prior"]
+
+
+def _predictor_kind(predictor: Predictor) -> str:
+    return type(predictor).__module__.rsplit(".", 1)[-1]
+
+
+def _version() -> str:
+    import consilience
+
+    return consilience.__version__
+
+
+def _plain(metrics: Metrics) -> dict[str, Any]:
+    return {part: {name: asdict(value) for name, value in values.items()} for part, values in metrics.items()}
+
+
+def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: float("nan") if item is None else item for key, item in value.items()}
+
+
+def _write_splits(splits: Splits, path: Path) -> None:
+    rows = np.concatenate([splits.train, splits.valid, splits.test])
+    parts = ["train"] * len(splits.train) + ["valid"] * len(splits.valid) + ["test"] * len(splits.test)
+    order = np.argsort(rows, kind="stable")
+    table = pa.table({"row": rows[order], "part": pa.array(parts).take(pa.array(order))})
+    pq.write_table(table.replace_schema_metadata({"notes": json.dumps(splits.notes)}), path)
+
+
+def _read_splits(path: Path) -> Splits:
+    try:
+        table = pq.read_table(path)
+        notes = tuple(json.loads((table.schema.metadata or {}).get(b"notes", b"[]")))
+        rows, parts = table.column("row").to_numpy(), np.array(table.column("part").to_pylist())
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise fail(f"{path} is damaged: {error}", "rows and parts", "train the run again") from None
+    return Splits(*(rows[parts == part] for part in ("train", "valid", "test")), notes)
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise fail(f"{path} cannot be read: {' '.join(str(error).split())}", "the run's recipe", "train again") from None
+    if not isinstance(tree, dict):
+        raise fail(f"{path} holds no mapping", "the run's recipe", "train again")
+    return tree
+
+
+def _schema(value: Mapping[str, Any], folder: Path) -> Schema:
+    try:
+        inputs = tuple(
+            Input(str(item["name"]), str(item["modality"]), tuple(item["columns"]), tuple(item["kinds"]))
+            for item in value["inputs"]
+        )
+        return Schema(value["target"], inputs, tuple(ColumnRole(**item) for item in value["columns"]))
+    except (KeyError, TypeError) as error:
+        raise fail(f"{folder / 'schema.json'} is damaged: {error}", "the run's schema", "train again") from None
+
+
+def _inside(name: str) -> str:
+    """The name of a predictor as a folder name: it must stay inside the run."""
+    if Path(name).name != name or name in (".", ".."):
+        raise fail(f"a predictor is named {name!r}", "a plain name", "the run is damaged; do not trust it")
+    return name

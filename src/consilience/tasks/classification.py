@@ -1,0 +1,200 @@
+"""Classification into two or more classes. Scores are log-probabilities [R, C].
+
+Two classes are the case C = 2 with a decision threshold on the probability of the positive class, which is the last
+class in order (1 after 0, "yes" after "no", True after False) unless the recipe names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from consilience import component, metrics
+from consilience.errors import fail, nearest
+from consilience.tasks.base import Measure, Task, as_number
+from consilience.types import Cell, Claim, State
+
+DECISIONS = ("accuracy", "balanced_accuracy", "macro_f1", "f1")
+"""Metrics that depend on the threshold."""
+
+
+class Classification(Task):
+    """One of C classes."""
+
+    metrics: ClassVar[tuple[str, ...]] = (*DECISIONS, "roc_auc", "pr_auc", "log_loss", "ece")
+    proper = "log_loss"
+
+    class Config(component.Config):
+        class_weight: Literal["none", "balanced"] = Field(
+            "none", description="balanced: rows of every class weigh the same in total while training."
+        )
+        positive: str | None = Field(None, description="The positive one of two classes; default: the last in order.")
+
+    def __init__(self, *, config: Config) -> None:
+        super().__init__(config=config)
+        self.options = config
+        self.classes: tuple[Cell, ...] = ()
+        self.frequency = np.zeros(0)
+        self.threshold = 0.5
+
+    @classmethod
+    def detect(cls, target: Sequence[Cell]) -> Claim | None:
+        distinct = {_key(cell) for cell in target}
+        numbers = [as_number(cell) for cell in target]
+        if any(np.isnan(number) for number in numbers):
+            return Claim(0.9, f"{len(distinct)} different labels that are not all numbers")
+        whole = all(number.is_integer() for number in numbers)
+        if whole and len(distinct) <= max(20, 0.02 * len(target)) and len(distinct) < len(target):
+            return Claim(0.9, f"{len(distinct)} different whole numbers in {len(target)} rows")
+        return Claim(0.2, f"{len(distinct)} different numbers, to be taken as labels")
+
+    def fit(self, target: Sequence[Cell]) -> None:
+        labels = {_key(cell): _plain(cell) for cell in target}
+        if len(labels) < 2:
+            raise fail(
+                f"the target has one class only in the training rows: {next(iter(labels), 'nothing')!r}",
+                "at least two classes",
+                "choose another target, or check how the rows are split",
+            )
+        ordered = sorted(labels, key=_order)
+        positive = self.options.positive
+        if positive is not None:
+            if positive not in labels:
+                raise fail(f"task.positive is {positive!r}, no label of the target", "a label", nearest(positive, labels))
+            if len(labels) != 2:
+                raise fail(f"task.positive is set, but the target has {len(labels)} classes", "two", "remove task.positive")
+            ordered = sorted(ordered, key=lambda key: key == positive)
+        self.classes = tuple(labels[key] for key in ordered)
+        self.outputs = len(ordered)
+        self.frequency = np.bincount(self.encode(target).astype(int), minlength=self.outputs) / len(target)
+
+    @property
+    def default_metric(self) -> str:
+        return "roc_auc" if self.outputs == 2 else "accuracy"
+
+    def encode(self, target: Sequence[Cell]) -> np.ndarray:
+        index = {_key(label): position for position, label in enumerate(self.classes)}
+        keys = [_key(cell) for cell in target]
+        unknown = sorted({key for key in keys if key not in index})
+        if unknown:
+            raise fail(
+                f"{sum(key not in index for key in keys)} of {len(keys)} target cells hold labels without training rows: "
+                + ", ".join(map(repr, unknown[:10])),
+                f"one of the {len(index)} classes of the training rows",
+                nearest(unknown[0], index),
+            )
+        return np.array([index[key] for key in keys], dtype=np.int64)
+
+    def strata(self, target: Sequence[Cell]) -> np.ndarray | None:
+        return np.unique([_key(cell) for cell in target], return_inverse=True)[1]
+
+    def balance(self, encoded: np.ndarray) -> np.ndarray:
+        if self.options.class_weight == "none":
+            return np.ones(len(encoded))
+        return 1.0 / (self.outputs * self.frequency[encoded])
+
+    def loss(self, raw: Tensor, encoded: Tensor, weight: Tensor) -> Tensor:
+        return (F.cross_entropy(raw, encoded, reduction="none") * weight).sum() / weight.sum().clamp(min=1e-12)
+
+    def scores(self, raw: np.ndarray) -> np.ndarray:
+        return _log_softmax(raw)
+
+    def prior(self) -> np.ndarray:
+        return np.log(self.frequency)
+
+    def combine(self, scores: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+        # Probabilities are averaged, not logits: one predictor's certainty must not overrule all others.
+        mixed = sum(weight[:, None] * np.exp(score) for weight, score in zip(weights, scores, strict=True))
+        return np.log(np.maximum(mixed, 1e-300))
+
+    def calibrate(self, scores: np.ndarray, encoded: np.ndarray, weight: np.ndarray) -> float:
+        """Temperature scaling (Guo et al. 2017), by golden-section search over log T in [-2, 2]."""
+        rows = np.arange(len(encoded))
+
+        def loss(log_temperature: float) -> float:
+            fitted = self.temper(scores, float(np.exp(log_temperature)))
+            return float(-(weight * fitted[rows, encoded]).sum())
+
+        low, high, ratio = -2.0, 2.0, (5**0.5 - 1) / 2
+        for _ in range(40):
+            left, right = high - ratio * (high - low), low + ratio * (high - low)
+            low, high = (low, right) if loss(left) <= loss(right) else (left, high)
+        return float(np.exp((low + high) / 2))
+
+    def temper(self, scores: np.ndarray, temperature: float) -> np.ndarray:
+        return scores if temperature == 1.0 else _log_softmax(scores / temperature)
+
+    def tune(self, scores: np.ndarray, encoded: np.ndarray, weight: np.ndarray, metric: str) -> None:
+        if self.outputs != 2 or metric not in DECISIONS:
+            return
+        probability = np.exp(scores[:, 1])
+        edges = np.unique(probability)
+        if len(edges) > 200:
+            edges = np.unique(np.quantile(probability, np.linspace(0, 1, 201)))
+        candidates = np.concatenate([[0.5], (edges[1:] + edges[:-1]) / 2])
+        value = [
+            metrics.classification(scores, encoded, (probability >= edge).astype(np.int64))(weight)[metric]
+            for edge in candidates
+        ]
+        best = np.flatnonzero(np.array(value) >= np.max(value) - 1e-12)
+        # Of equally good thresholds the one nearest to a half: it asks for the least faith in few rows.
+        self.threshold = float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
+
+    def predicted(self, scores: np.ndarray) -> np.ndarray:
+        """Class index [R]."""
+        if self.outputs == 2:
+            return (np.exp(scores[:, 1]) >= self.threshold).astype(np.int64)
+        return scores.argmax(1)
+
+    def measure(self, scores: np.ndarray, encoded: np.ndarray) -> Measure:
+        return metrics.classification(scores, encoded, self.predicted(scores))
+
+    def decode(self, scores: np.ndarray) -> list[Cell]:
+        return [self.classes[index] for index in self.predicted(scores)]
+
+    def columns(self, scores: np.ndarray) -> Mapping[str, np.ndarray]:
+        return {f"probability_{_key(label)}": np.exp(scores[:, index]) for index, label in enumerate(self.classes)}
+
+    def describe(self) -> str:
+        shown = ", ".join(_key(label) for label in self.classes[:6]) + (", ..." if self.outputs > 6 else "")
+        positive = f"; positive class {_key(self.classes[1])}" if self.outputs == 2 else ""
+        return f"classification into {self.outputs} classes ({shown}){positive}"
+
+    def state(self) -> State:
+        head = {"classes": list(self.classes), "threshold": self.threshold, "frequency": self.frequency.tolist()}
+        return State(head)
+
+    def restore(self, state: State) -> None:
+        classes, frequency = state.json.get("classes"), np.asarray(state.json.get("frequency", ()), dtype=float)
+        threshold = as_number(state.json.get("threshold"))
+        valid = isinstance(classes, list) and len(classes) == len(frequency) >= 2 and bool((frequency > 0).all())
+        if not valid or not 0 <= threshold <= 1 or not all(isinstance(label, str | int | float | bool) for label in classes):
+            raise fail("the task of the run is damaged", "classes, their frequencies and a threshold", "train the run again")
+        self.classes, self.frequency, self.threshold, self.outputs = tuple(classes), frequency, threshold, len(classes)
+
+
+def _log_softmax(raw: np.ndarray) -> np.ndarray:
+    shifted = raw - raw.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def _plain(cell: Cell) -> Cell:
+    """A label as JSON can hold it."""
+    return cell if isinstance(cell, str | bool | int | float) else str(cell)
+
+
+def _key(cell: Cell) -> str:
+    """One label however the file spells its type: 1, "1" and 1.0 are one class, as a CSV and a Parquet copy agree."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def _order(key: str) -> tuple[bool, float, str]:
+    number = as_number(key)
+    return (bool(np.isnan(number)), 0.0 if np.isnan(number) else number, key)

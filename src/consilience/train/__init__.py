@@ -1,0 +1,1 @@
+"""Training: one plain loop, and the optimiser it uses."""

@@ -1,0 +1,108 @@
+"""One row of numbers per example, for linear and tree models: frozen encoders, pooled tokens, one scale.
+
+A feature is standardised over the present training rows and divided by the square root of the number of features of its
+input, so that a wide input does not drown a narrow one. A missing input adds nothing to a linear sum but, where it was
+missing in training, a learned offset: it is left out, not imputed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from consilience.data.view import Present, View
+from consilience.encoders.base import Encoder
+from consilience.errors import fail
+from consilience.types import Missing, State
+
+
+def fit_encoders(encoders: Mapping[str, Encoder], view: View, rows: np.ndarray, rng: np.random.Generator) -> None:
+    """Let encoders learn their vocabularies and scales from the present samples of `rows`."""
+    for name, encoder in encoders.items():
+        samples = view.samples(name, rows)
+        encoder.fit([sample for sample in samples if not isinstance(sample, Missing)], rng)
+        encoder.eval()
+
+
+def encoders_state(encoders: Mapping[str, Encoder]) -> State:
+    """What the encoders learned from rows, by input, as one state."""
+    states = {name: encoder.state() for name, encoder in encoders.items()}
+    arrays = {f"{name}/{key}": value for name, state in states.items() for key, value in state.arrays.items()}
+    return State({name: dict(state.json) for name, state in states.items()}, arrays)
+
+
+def restore_encoders(encoders: Mapping[str, Encoder], state: State) -> None:
+    """Take back what `encoders_state` gave."""
+    for name, encoder in encoders.items():
+        encoder.restore(State(state.json.get(name, {}), part(state.arrays, name)))
+        encoder.eval()
+
+
+def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays below `prefix/`, without it."""
+    return {key[len(prefix) + 1 :]: value for key, value in arrays.items() if key.startswith(f"{prefix}/")}
+
+
+class Features:
+    """Frozen encoders of some inputs and the scaling learned for their pooled tokens."""
+
+    def __init__(self, encoders: Mapping[str, Encoder]) -> None:
+        trained = sorted(name for name, encoder in encoders.items() if not encoder.frozen)
+        if trained:
+            raise fail(
+                f"the encoders of {', '.join(trained)} learn by gradient, but this predictor trains none",
+                "frozen encoders, such as descriptor",
+                "choose other encoders for it, or use them in a fused predictor",
+            )
+        self.encoders = encoders
+        self.mean: dict[str, np.ndarray] = {}
+        self.scale: dict[str, np.ndarray] = {}
+        self.gaps: dict[str, bool] = {}
+
+    @property
+    def width(self) -> int:
+        """F, the number of columns of `matrix`."""
+        return sum(len(self.mean[name]) + self.gaps[name] for name in self.mean)
+
+    def fit(self, view: View, rows: np.ndarray, rng: np.random.Generator) -> None:
+        """Fit the encoders and the scaling on training rows."""
+        fit_encoders(self.encoders, view, rows, rng)
+        present = view.present(rows, tuple(self.encoders))
+        for name, encoder in self.encoders.items():
+            seen = view.pooled(encoder, name, rows)[present[name]]
+            deviation = seen.std(0) if len(seen) else np.zeros(seen.shape[1])
+            varies = deviation > 1e-9
+            self.mean[name] = seen.mean(0) if len(seen) else np.zeros(seen.shape[1])
+            self.scale[name] = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0) / np.sqrt(max(1, varies.sum()))
+            self.gaps[name] = not present[name].all()
+
+    def matrix(self, view: View, rows: np.ndarray, present: Present, names: Sequence[str] | None = None) -> np.ndarray:
+        """[R, F] float64 for linear models; of all inputs, or of those in `names`."""
+        blocks = []
+        for name in names or self.encoders:
+            here = present[name][:, None]
+            pooled = view.pooled(self.encoders[name], name, rows)
+            blocks.append(np.where(here, (pooled - self.mean[name]) * self.scale[name], 0.0))
+            if self.gaps[name]:
+                blocks.append(np.where(here, 0.0, 1.0))
+        return np.concatenate(blocks, axis=1)
+
+    def state(self) -> State:
+        encoders = encoders_state(self.encoders)
+        arrays = {f"encoder/{key}": value for key, value in encoders.arrays.items()}
+        arrays |= {f"mean/{name}": value for name, value in self.mean.items()}
+        arrays |= {f"scale/{name}": value for name, value in self.scale.items()}
+        return State({"encoders": encoders.json, "gaps": self.gaps}, arrays)
+
+    def restore(self, state: State) -> None:
+        """Take back what `state` gave. Raises ConsilienceError where it is not valid."""
+        encoded = State(state.json.get("encoders", {}), part(state.arrays, "encoder"))
+        restore_encoders(self.encoders, encoded)
+        self.mean, self.scale = part(state.arrays, "mean"), part(state.arrays, "scale")
+        self.gaps = {name: bool(value) for name, value in state.json.get("gaps", {}).items()}
+        for name, encoder in self.encoders.items():
+            width = encoder.width if encoder.length == 1 else 2 * encoder.width
+            for array in (self.mean.get(name), self.scale.get(name)):
+                if name not in self.gaps or array is None or array.shape != (width,) or not np.isfinite(array).all():
+                    raise fail(f"the scaling of {name} is damaged", f"{width} finite numbers", "train the run again")

@@ -1,0 +1,88 @@
+"""Regularised linear models for any task: raw = features @ weights + bias, fitted by L-BFGS on the task's own loss.
+
+The penalty is `strength / 2 * |weights|^2` beside the mean loss per row, so that a strength means the same whatever the
+number of rows. Everything is float64 and full batch: there is no learning rate and no randomness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from consilience.errors import fail
+from consilience.tasks.base import Task
+
+STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+"""What is tried, strong to weak, each started from the one before."""
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """weights [F, K], bias [K]; float64."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+
+    def raw(self, features: np.ndarray) -> np.ndarray:
+        """[R, F] -> [R, K]."""
+        return features @ self.weights + self.bias
+
+
+def fit_linear(
+    features: np.ndarray, encoded: np.ndarray, weight: np.ndarray, task: Task, strength: float, start: Linear | None = None
+) -> Linear:
+    """Minimise task.loss + strength / 2 * |weights|^2 over features [R, F]; `start` only saves time."""
+    inputs, target = torch.from_numpy(features), torch.from_numpy(encoded)
+    importance = torch.from_numpy(weight)
+    weights = torch.zeros(features.shape[1], task.outputs, dtype=torch.float64)
+    bias = torch.zeros(task.outputs, dtype=torch.float64)
+    if start is not None:
+        weights, bias = torch.from_numpy(start.weights.copy()), torch.from_numpy(start.bias.copy())
+    parameters = [weights.requires_grad_(), bias.requires_grad_()]
+    solver = torch.optim.LBFGS(parameters, max_iter=100, tolerance_grad=1e-6, history_size=10, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        solver.zero_grad()
+        loss = task.loss(inputs @ weights + bias, target, importance) + 0.5 * strength * weights.square().sum()
+        loss.backward()
+        return loss
+
+    solver.step(closure)  # type: ignore[arg-type]
+    return Linear(weights.detach().numpy(), bias.detach().numpy())
+
+
+def choose_linear(
+    train: tuple[np.ndarray, np.ndarray, np.ndarray],
+    valid: tuple[np.ndarray, np.ndarray, np.ndarray],
+    task: Task,
+    strengths: Sequence[float] = STRENGTHS,
+) -> tuple[float, Linear]:
+    """The strength with the lowest loss on `valid`, and its model. Each part is (features, encoded, weight).
+
+    The loss decides and not the metric: on few validation rows a metric that counts is too coarse to tell strengths apart.
+    """
+    best: tuple[float, float, Linear] | None = None
+    model = None
+    for strength in strengths:
+        model = fit_linear(*train, task, strength, model)
+        raw, encoded, weight = torch.from_numpy(model.raw(valid[0])), torch.from_numpy(valid[1]), torch.from_numpy(valid[2])
+        loss = float(task.loss(raw, encoded, weight))
+        if best is None or loss < best[0]:
+            best = (loss, strength, model)
+        elif loss > 1.2 * best[0]:  # weaker still can only overfit more
+            break
+    assert best is not None
+    return best[1], best[2]
+
+
+def checked(weights: np.ndarray | None, bias: np.ndarray | None, features: int, outputs: int) -> Linear:
+    """A linear model from a file that may come from a stranger: weights [features, outputs], bias [outputs]."""
+    if weights is None or bias is None:
+        raise fail("the weights of a linear model are missing", "weights and bias", "train the run again")
+    sound = weights.shape == (features, outputs) and bias.shape == (outputs,)
+    if not sound or not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        raise fail("the weights of a linear model are damaged", f"finite numbers for {outputs} outputs", "train the run again")
+    return Linear(weights, bias)

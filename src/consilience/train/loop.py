@@ -1,0 +1,132 @@
+"""The training loop: plain PyTorch, read top-down, no callbacks.
+
+With validation rows, the epoch with the best metric wins and its weights are kept; training stops when the metric has not
+improved for `patience` epochs. Without, it trains for exactly `stop` epochs on the same schedule: that is how a refit on
+train and valid together repeats what was found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from consilience.component import Config
+from consilience.data.loader import training_batches
+from consilience.data.view import View
+from consilience.errors import fail
+from consilience.model import Network
+from consilience.progress import Budget
+from consilience.tasks.base import Task
+from consilience.train.optim import make_optimizer, schedule
+
+
+class Train(Config):
+    """How a network is trained."""
+
+    epochs: int = Field(40, ge=1, description="The most epochs; the learning rate falls to zero over them.")
+    stop: int | None = Field(None, ge=1, description="Stop after this epoch, on the schedule of all epochs.")
+    patience: int = Field(8, ge=1, description="Stop when the metric has not improved for so many epochs.")
+    batch: int = Field(64, ge=1, description="Rows per step.")
+    rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps over which the rate rises.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    augment: bool = Field(True, description="Vary samples in training, for encoders that are trained.")
+    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the device gains by it.")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to: mean training loss, and the metric on the validation rows (None without them)."""
+
+    epoch: int
+    loss: float
+    metric: float | None
+
+
+def train_network(
+    network: Network,
+    view: View,
+    rows: np.ndarray,
+    task: Task,
+    config: Train,
+    rng: np.random.Generator,
+    budget: Budget,
+    label: str,
+    validate: Callable[[], float] | None = None,
+) -> list[Epoch]:
+    """Train `network` in place on `rows`; at the end it holds the best epoch's weights. Returns the history.
+
+    `validate` gives the metric, larger is better. Raises ConsilienceError when the loss is no longer finite.
+    """
+    encoders = dict(zip(network.names, network.encoders, strict=True))
+    encoded = dict(zip(rows.tolist(), task.encode(view.target(rows)), strict=True))
+    base = view.weight(rows) * task.balance(np.array([encoded[row] for row in rows.tolist()]))
+    weight = dict(zip(rows.tolist(), base / base.mean(), strict=True))
+    optimizer = make_optimizer(network, config.rate, config.weight_decay)
+    steps_per_epoch = math.ceil(len(rows) / config.batch)
+    last = min(config.epochs, config.stop or config.epochs)
+    history: list[Epoch] = []
+    best: dict[str, torch.Tensor] = {}
+    step = 0
+    with budget.progress.bar(label, last * steps_per_epoch) as advance:
+        for epoch in range(1, last + 1):
+            network.train()
+            losses: list[torch.Tensor] = []
+            for batch in training_batches(view, encoders, rows, config.batch, augment=config.augment, rng=rng):  # type: ignore[arg-type]
+                for group in optimizer.param_groups:
+                    group["lr"] = config.rate * schedule(step, config.epochs * steps_per_epoch, config.warmup)
+                target = torch.tensor(np.array([encoded[row] for row in batch.rows.tolist()]), device=budget.device)
+                scale = torch.tensor([weight[row] for row in batch.rows.tolist()], dtype=torch.float32, device=budget.device)
+                with torch.autocast(
+                    budget.device.split(":")[0], torch.bfloat16, enabled=_bf16(config.precision, budget.device)
+                ):
+                    raw, _ = network(batch.to(budget.device))
+                loss = task.loss(raw.float(), target if target.dtype == torch.int64 else target.float(), scale)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+                optimizer.step()
+                losses.append(loss.detach())
+                step += 1
+                advance(1, _note(history))
+            mean = float(torch.stack(losses).mean())
+            if not math.isfinite(mean):
+                raise fail(f"the loss of {label} became {mean} in epoch {epoch}", "a finite loss", "lower its train.rate")
+            history.append(Epoch(epoch, mean, validate() if validate else None))
+            if validate and best_epoch(history) == epoch:
+                best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+            if validate and epoch - best_epoch(history) >= config.patience:
+                break
+    if best:
+        network.load_state_dict(best)
+    network.eval()
+    return history
+
+
+def best_epoch(history: list[Epoch]) -> int:
+    """The epoch with the best metric, the earliest of equals; the last one where nothing was validated."""
+    measured = [epoch for epoch in history if epoch.metric is not None and not math.isnan(epoch.metric)]
+    if not measured:
+        return history[-1].epoch
+    return max(measured, key=lambda epoch: (epoch.metric, -epoch.epoch)).epoch
+
+
+def _bf16(precision: str, device: str) -> bool:
+    """bf16 gains on GPUs that have it; on CPUs of this size of network it costs more in casts than it saves."""
+    if precision == "auto":
+        return device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    return precision == "bf16"
+
+
+def _note(history: list[Epoch]) -> str:
+    if not history:
+        return ""
+    last = history[-1]
+    return f"epoch {last.epoch}: loss {last.loss:.3g}" + (f", valid {abs(last.metric):.4g}" if last.metric is not None else "")
