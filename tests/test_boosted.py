@@ -22,10 +22,11 @@ def table(rows: int, seed: int, unseen: bool = False) -> np.ndarray:
     features = rng.normal(size=(rows, COLUMNS)) * (3 if unseen else 1)
     features[:, 1] = rng.integers(-4, 300, rows) if unseen else rng.integers(0, 12, rows)
     features[:, 4] = rng.integers(-3, 12, rows) if unseen else rng.integers(-1, 8, rows)
-    features[:, 4] *= 2.5 if not unseen else 1.25
+    features[:, 4] *= 1.25 if unseen else 2.5
     features[rng.random(features.shape) < 0.15] = np.nan
     if unseen:
         features[::7, 0], features[1::7, 0], features[2::7, 2] = np.inf, -np.inf, -0.0
+    features.setflags(write=False)
     return features
 
 
@@ -124,10 +125,8 @@ def test_a_row_does_not_depend_on_the_others(trained):
     assert trained.raw(TEST[:0]).shape == (0, 3)
 
 
-def test_features_are_left_as_they_were_and_must_fit(trained):
-    features = TEST.copy()
-    trained.raw(features)
-    assert features.tobytes() == TEST.tobytes()
+def test_features_are_only_read_and_must_fit(trained):
+    trained.raw(TEST)  # read-only
     for wrong in (TEST[:, :5], TEST[0], TEST.astype(np.float32)):
         with pytest.raises(AssertionError):
             trained.raw(wrong)
@@ -177,7 +176,7 @@ def test_prediction_by_hand():
 
 WRONG = [
     ("feature", 0, 2, "'feature'"),
-    ("feature", 0, -2, "'feature'"),
+    ("feature", 0, -2, "'feature' of the trees"),
     ("feature", 2, 0, "numeric column by category"),
     ("threshold", 0, np.nan, "'threshold'"),
     ("value", 1, np.inf, "'value'"),
@@ -232,6 +231,14 @@ def test_wrong_names_dtypes_and_sizes(name):
             Boosted.from_arrays(good | {name: good[name][:-1]}, 2)
     with pytest.raises(ConsilienceError, match="features \\+ 1 = 4"):
         Boosted.from_arrays(good, 3)
+
+
+def test_no_more_categories_than_places():
+    arrays = by_hand() | {"category_value": np.arange(255.0), "category_start": np.array([0, 0, 255])}
+    Boosted.from_arrays(arrays, 2)
+    arrays |= {"category_value": np.arange(256.0), "category_start": np.array([0, 0, 256])}
+    with pytest.raises(ConsilienceError, match="at most 255 categories"):
+        Boosted.from_arrays(arrays, 2)
 
 
 def test_all_problems_at_once():

@@ -88,14 +88,16 @@ class Boosted:
     baseline: Array
 
     @staticmethod
-    def from_sklearn(model: HistGradientBoostingClassifier | HistGradientBoostingRegressor) -> Boosted:
-        """Keep what `model`, fitted on a float64 matrix, needs to predict.
+    def from_sklearn(
+        model: HistGradientBoostingClassifier | HistGradientBoostingRegressor, rounds: int | None = None
+    ) -> Boosted:
+        """Keep what `model`, fitted on a float64 matrix, needs to predict; of its first `rounds` only, where given.
 
         Raises ConsilienceError on a tree of more than 256 levels.
         """
         sk: Any = model  # the attributes read here are private, and so unknown to the type checker
         order, categories = _columns(sk)
-        trees = [(output, tree) for step in sk._predictors for output, tree in enumerate(step)]
+        trees = [(output, tree) for step in sk._predictors[:rounds] for output, tree in enumerate(step)]
         nodes = np.concatenate([tree.nodes for _, tree in trees])
         sizes = np.array([len(tree.nodes) for _, tree in trees])
         start = np.concatenate([[0], np.cumsum(sizes)])
@@ -185,8 +187,8 @@ class Boosted:
                 left = value <= self.threshold.take(node)
                 if len(goes_left):
                     bitset = self.bitset.take(node)
-                    by_category = bitset >= 0
-                    left[by_category] = goes_left[bitset[by_category], value[by_category].astype(np.intp)]
+                    at = np.flatnonzero(bitset >= 0)
+                    left.put(at, goes_left[bitset.take(at), value.take(at).astype(np.intp)])
                 node = children.take(2 * node + left)
             yield first, node
 

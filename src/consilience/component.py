@@ -40,13 +40,12 @@ def names(kind: str) -> dict[str, str]:
     found = {item.name: "consilience" for item in pkgutil.iter_modules(package.__path__) if item.name != "base"}
     for name, entry in _entries(kind).items():
         if name in found:
-            owner = entry.dist.name if entry.dist else entry.value
             raise fail(
-                f"the package {owner!r} adds the {_singular(kind)} {name!r}, which exists already",
+                f"the package {_owner(entry)!r} adds the {_singular(kind)} {name!r}, which exists already",
                 "a name of its own",
-                f"rename the entry point in the group consilience.{kind}, or uninstall {owner}",
+                f"rename the entry point in the group consilience.{kind}, or uninstall {_owner(entry)}",
             )
-        found[name] = entry.dist.name if entry.dist else entry.value
+        found[name] = _owner(entry)
     return dict(sorted(found.items()))
 
 
@@ -77,9 +76,8 @@ def find(kind: str, name: str) -> type:
 
 @cache
 def abstract(kind: str) -> type:
-    """The abstract base of a kind: the one class that `<kind>/base.py` lists in `__all__`'s first place."""
-    module = importlib.import_module(f"consilience.{kind}.base")
-    return getattr(module, module.__all__[0])
+    """The abstract base of a kind: `Fusion` in `fusions/base.py`."""
+    return getattr(importlib.import_module(f"consilience.{kind}.base"), _singular(kind).capitalize())
 
 
 def load(path: str) -> type:
@@ -90,7 +88,21 @@ def load(path: str) -> type:
 
 @cache
 def _entries(kind: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=f"consilience.{kind}")}
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=f"consilience.{kind}"):
+        if entry.name in found:
+            owners = f"{_owner(found[entry.name])!r} and {_owner(entry)!r}"
+            raise fail(
+                f"the packages {owners} both add the {_singular(kind)} {entry.name!r}",
+                "a name of its own for each",
+                "uninstall one of them",
+            )
+        found[entry.name] = entry
+    return found
+
+
+def _owner(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.value
 
 
 def _singular(kind: str) -> str:
@@ -120,7 +132,7 @@ def configure(value: Any, find_class: Callable[[str], type]) -> Choice:
     """A name, or a mapping with `kind` and options -> Choice. Raises ValueError, as pydantic's validators must."""
     options = {"kind": value} if isinstance(value, str) else value
     if not isinstance(options, Mapping) or not isinstance(options.get("kind"), str):
-        raise ValueError(f"expected a name, or a mapping with the key 'kind'; found {value!r}")
+        raise ValueError("a name, or a mapping with the key 'kind'")
     kind = options["kind"]
     return Choice(kind, find_class(kind).Config.model_validate({key: v for key, v in options.items() if key != "kind"}))
 

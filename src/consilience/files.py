@@ -25,7 +25,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise fail(f"{path} cannot be read: {error.strerror}", "a complete run folder", "check the path") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise fail(f"{path} is damaged: {error}", "JSON", "train the run again, or take an undamaged copy") from None
     if not isinstance(value, dict):
         raise fail(f"{path} holds {type(value).__name__}", "a JSON object", "train the run again")
@@ -46,17 +46,31 @@ def replacing(path: Path, overwrite: bool) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
         yield beside
-        if path.is_dir():
-            old = path.with_name(f".{path.name}.{uuid4().hex[:8]}.old")
-            path.rename(old)
-            beside.rename(path)
-            shutil.rmtree(old)
-        else:
-            beside.replace(path)
+        _put(beside, path)
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        beside.unlink(missing_ok=True)
+        _remove(beside)
+
+
+def _put(new: Path, path: Path) -> None:
+    """`new` in the place of `path`. Only a file can take a file's place in one step; a folder is moved aside first."""
+    if not path.exists() or not (path.is_dir() or new.is_dir()):
+        new.replace(path)
+        return
+    old = path.with_name(f".{path.name}.{uuid4().hex[:8]}.old")
+    path.rename(old)
+    try:
+        new.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _finite(value: Any) -> Any:

@@ -114,12 +114,12 @@ def bootstrap(
     resamples: int = 1000,
     weight: Array | None = None,
 ) -> dict[str, Estimate]:
-    """Every metric of `measure` with its percentile interval (Efron 1979; whole groups: Davison & Hinkley 1997, 3.8).
+    """Every metric of `measure` with its percentile interval (Efron & Tibshirani 1993, ch. 13).
 
-    Draws `rows` rows with replacement, or as many of the `groups` [R] as there are, all rows of a group together. How
-    often a row was drawn multiplies its `weight` [R] (1 if None). Resamples in which a metric is nan are left out; low
-    and high are nan if the value is, if no resample is left, or if there is only one row or group to draw from.
-    `Estimate.n` counts the rows of positive weight.
+    Draws `rows` rows with replacement, or as many of the `groups` [R] as there are, all rows of a group together
+    (Davison & Hinkley 1997, section 3.8). How often a row was drawn multiplies its `weight` [R] (1 if None). Resamples
+    in which a metric is nan are left out; low and high are nan if the value is, if no resample is left, or if there is
+    only one row or group to draw from. `Estimate.n` counts the rows of positive weight.
 
     Repeated rows make ece larger, and pr_auc too where a class has few rows: there the value may lie below its interval.
     """

@@ -20,8 +20,10 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def masked_deviation(values: Tensor, mask: Tensor) -> Tensor:
     """Population standard deviation over the tokens that are there. [B, N, D], [B, N] -> [B, D]; zeros below two tokens."""
-    centred = values - masked_mean(values, mask).unsqueeze(1)
-    return masked_mean(centred.square(), mask).sqrt()
+    centred = (values - masked_mean(values, mask).unsqueeze(1)).masked_fill(~mask.unsqueeze(-1), 0.0)
+    variance = masked_mean(centred.square(), mask)
+    still = variance == 0  # where a root has no gradient
+    return variance.masked_fill(still, 1.0).sqrt().masked_fill(still, 0.0)
 
 
 class MLP(nn.Module):

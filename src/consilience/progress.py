@@ -44,7 +44,7 @@ class Bars:
         self.console = Console(stderr=True)
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Advance]:
@@ -52,7 +52,8 @@ class Bars:
 
         columns = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()]
         columns += [rich.TextColumn("{task.fields[rate]}"), rich.TimeRemainingColumn(), rich.TextColumn("{task.fields[note]}")]
-        with rich.Progress(*columns, console=self.console, transient=True) as bars:
+        hidden = not self.console.is_terminal
+        with rich.Progress(*columns, console=self.console, transient=True, disable=hidden) as bars:
             task = bars.add_task(label, total=total, note="", rate="")
 
             def advance(steps: int, note: str) -> None:

@@ -7,6 +7,7 @@ holds every key to that.
 
 from __future__ import annotations
 
+import re
 import types as python_types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,12 +74,12 @@ class Recipe(Config):
     exclude: tuple[str, ...] = Field((), description="Columns that the model must not see.")
     weight: str | None = Field(None, description="Column with the weight of each row, in training and in metrics.")
     inputs: dict[str, InputSpec] = Field({}, description="Inputs by name, for columns that the schema should not guess.")
-    limits: LimitSpec = Field(LimitSpec(), description="Bounds on what is read from one cell.")
-    split: Split = Field(Split(), description="How rows become train, valid and test.")
+    limits: LimitSpec = Field(LimitSpec.model_validate({}), description="Bounds on what is read from one cell.")
+    split: Split = Field(Split.model_validate({}), description="How rows become train, valid and test.")
     task: chosen("tasks") | None = Field(None, description="What the target means; default: detected.")  # type: ignore[valid-type]
     metric: str | None = Field(None, description="What selection and early stopping optimise; default: by task.")
     predictors: dict[str, chosen("predictors")] = Field(description="What is trained and compared, by name.")  # type: ignore[valid-type]
-    select: Select = Field(Select(), description="How the shipped predictor is chosen.")
+    select: Select = Field(Select.model_validate({}), description="How the shipped predictor is chosen.")
     refit: bool = Field(True, description="Train the chosen predictors again on train and valid together.")
     seed: int = Field(0, ge=0, description="Fixes every random choice.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps: where networks run.")
@@ -91,7 +92,7 @@ class Recipe(Config):
             return value
         kept = {name: entry for name, entry in value.items() if entry is not None}
         if not kept:
-            raise ValueError("no predictor is left; keep at least one")
+            raise ValueError("at least one predictor that is not null")
         return {name: {"kind": name, **entry} if isinstance(entry, Mapping) else entry for name, entry in kept.items()}
 
     @property
@@ -129,7 +130,7 @@ def validate(tree: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise ConsilienceError(*(_problem(item) for item in _flat(error))) from None
+        raise ConsilienceError(*(_problem(item, tree) for item in _flat(error))) from None
 
 
 def setting(text: str) -> dict[str, Any]:
@@ -149,6 +150,8 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
+        if isinstance(old, str) and isinstance(value, Mapping):  # `task: regression`, then `task.log=true`
+            old = {"kind": old}
         if isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("kind", old.get("kind")) == old.get("kind"):
             merged[key] = merge(old, value)
         else:
@@ -178,14 +181,15 @@ def keys() -> list[Key]:
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[Key]:
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
-        default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))
+        preset = field.get_default(call_default_factory=True)
+        default = "required" if field.is_required() else preset.kind if isinstance(preset, Choice) else str(preset)
         annotation = field.annotation
         metadata = [*field.metadata, *_metadata(annotation)]
         group = next((item.name for item in metadata if isinstance(item, Group)), None)
         inner = next((part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)), None)
         star = ".*" if get_origin(annotation) is dict else ""
         if group is not None:
-            yield Key(f"{path}{star}.kind", "name", default.split("(")[0], field.description or "")
+            yield Key(f"{path}{star}.kind", "name", default, field.description or "")
             for component_name in component.names(group):
                 config = component.find(group, component_name).Config  # type: ignore[attr-defined]
                 yield from _keys(config, f"{path}{star}[{component_name}].")
@@ -228,18 +232,36 @@ def _flat(error: ValidationError) -> list[dict[str, Any]]:
     return flat
 
 
-def _problem(item: Mapping[str, Any]) -> Problem:
-    path = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function-"))
-    inner = item.get("inner")
+def _problem(item: Mapping[str, Any], tree: Mapping[str, Any]) -> Problem:
+    loc = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
+    path, inner = ".".join(loc), item.get("inner")
     if isinstance(inner, ConsilienceError):
         first = inner.problems[0]
         return Problem(f"recipe key {path}: {first.found}", first.expected, first.do)
     if item["type"] == "extra_forbidden":
-        siblings = {part.split("[")[0] for key in keys() for part in key.path.split(".")} - {"*"}
-        return Problem(f"recipe key {path} does not exist", "a key of the recipe", nearest(str(item["loc"][-1]), siblings))
+        return Problem(f"recipe key {path} does not exist", "a key of the recipe", nearest(loc[-1], _siblings(loc, tree)))
     if item["type"] == "missing":
         return Problem(f"recipe key {path} is missing", do=f"set it, for instance with --set {path}=VALUE")
-    return Problem(f"recipe key {path} is {item['input']!r}", item["msg"].removeprefix("Value error, "))
+    expected = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    do = "write it in quotes: YAML reads yes, no and digits as other things" if item["type"] == "string_type" else ""
+    return Problem(f"recipe key {path} is {item['input']!r}", expected, do)
+
+
+def _siblings(loc: Sequence[str], tree: Mapping[str, Any]) -> set[str]:
+    """The keys that may stand beside the last of `loc`, given the components that `tree` chose on the way to it."""
+    kinds: list[str] = []
+    node: Any = tree
+    for part in loc[:-1]:
+        node = node.get(part, {}) if isinstance(node, Mapping) else {}
+        kinds.append(node if isinstance(node, str) else str(node.get("kind", part)) if isinstance(node, Mapping) else part)
+    found = set()
+    for key in keys():
+        parts = [re.fullmatch(r"([^\[]+)(?:\[(.+)\])?", part) for part in key.path.split(".")]
+        names = [(match.group(1), match.group(2)) for match in parts if match]
+        way = zip(names, loc[:-1], kinds, strict=False)
+        if len(names) >= len(loc) and all(name in ("*", part) and choice in (None, kind) for (name, choice), part, kind in way):
+            found.add(names[len(loc) - 1][0])
+    return found - {"*"}
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Splits: which rows train, which choose, which are opened once. Grouped, stratified, by time, by column or in folds.
 
 Stratified parts are drawn by systematic sampling: rows sorted by class, in random order within, every 1/share-th one
-taken. Each class then has its share to within one row, however few rows it has.
+taken. Each class then has its share to within one row, and keeps a row to train on however few it has.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Literal
 
 import numpy as np
 
@@ -54,36 +56,28 @@ def part_of(cell: Cell) -> Part | None:
 
 def split(facts: Facts, recipe: Split, rng: np.random.Generator) -> Splits:
     """Rows -> train, valid and test. Raises ConsilienceError where a part would be empty or a group stand on both sides."""
-    rows = np.flatnonzero(facts.labelled)
-    notes = []
-    if len(rows) < len(facts.labelled):
-        count = len(facts.labelled) - len(rows)
-        if recipe.unlabelled == "error":
-            raise fail(
-                f"{count} of {len(facts.labelled)} rows have an empty target",
-                "a target in every row",
-                "fill them, or leave these rows out of training and scoring with --set split.unlabelled=exclude",
-            )
-        notes.append(f"{count} rows without a target are in no part")
+    rows, notes = _labelled(facts, recipe)
+    method = _method(facts, recipe)
+    if facts.column is not None and recipe.folds is not None:
+        notes.append("the split column is not used, because split.folds is set")
     first_test = len(facts.labelled) - facts.held_out
     given, rows = rows[rows >= first_test], rows[rows < first_test]
-    method = _method(facts, recipe)
+    train, valid, test = rows, rows[:0], rows[:0]
     if method == "column":
         train, valid, test, spelled = _by_column(facts, rows)
         notes.append(spelled)
-    else:
-        train, valid, test = rows, None, given if facts.held_out else None
+    elif not facts.held_out:
+        taken, note = _test_part(facts, recipe, rows, method, rng)
+        train, test = rows[~taken], rows[taken]
+        notes.append(note)
     if facts.held_out:
+        test = np.concatenate([test, given])
         notes.append(f"the separate table's {len(given)} rows are the test part")
-        test = given if test is None or not len(test) else np.concatenate([test, given])
-    if test is None:
-        train, test = _take(facts, recipe, train, recipe.test, method, rng, folds=True)
-        notes.append(_say(method, recipe, "test"))
-    if valid is None or not len(valid):
-        share = min(0.5, recipe.valid * len(rows) / max(len(train), 1))
-        train, valid = _take(facts, recipe, train, share, method, rng, folds=False)
-        notes.append(_say(method, recipe, "valid"))
-    splits = Splits(np.sort(train), np.sort(valid), np.sort(test), tuple(dict.fromkeys(notes)))
+    if not len(valid):
+        taken, said = _valid_part(facts, recipe, rows, train, method, rng)
+        train, valid = train[~taken], train[taken]
+        notes += said
+    splits = Splits(np.sort(train), np.sort(valid), np.sort(test), tuple(notes))
     _check(facts, splits)
     return splits
 
@@ -93,7 +87,7 @@ def kfold(
 ) -> np.ndarray:
     """The fold 0..k-1 of each of `rows`, [len(rows)] int. Groups stay whole; classes are spread evenly.
 
-    `strata` and `group` are indexed by row number of the table.
+    `strata` and `group` are indexed by row number of the table. Raises ConsilienceError with fewer rows or groups than folds.
     """
     unit, first = _units(rows, group)
     labels = strata[rows[first]] if strata is not None else np.zeros(len(first), dtype=np.int64)
@@ -103,14 +97,32 @@ def kfold(
             "no fewer",
             "use fewer folds",
         )
-    size = np.bincount(unit)
-    order = np.lexsort((rng.permutation(len(first)), -size if group is not None else np.zeros(len(first)), labels))
+    order = np.lexsort((rng.permutation(len(first)), -np.bincount(unit), labels))
     fold = np.empty(len(first), dtype=np.int64)
     fold[order] = np.arange(len(first)) % k
     return fold[unit]
 
 
+def _labelled(facts: Facts, recipe: Split) -> tuple[np.ndarray, list[str]]:
+    """The rows that may stand in a part, and what there is to say about the others."""
+    count = int((~facts.labelled).sum())
+    if count and recipe.unlabelled == "error":
+        raise fail(
+            f"{count} of {len(facts.labelled)} rows have an empty target",
+            "a target in every row",
+            "fill them, or leave these rows out of training and scoring with --set split.unlabelled=exclude",
+        )
+    return np.flatnonzero(facts.labelled), [f"{count} rows without a target are in no part"] if count else []
+
+
 def _method(facts: Facts, recipe: Split) -> str:
+    """How to split: what the recipe says, or what the table's columns ask for."""
+    if recipe.folds is not None and (facts.held_out or recipe.method == "column"):
+        given = "a separate table" if facts.held_out else "the split column"
+        raise fail(f"split.folds is set, but {given} is the test part already", "one way to a test part", "remove split.folds")
+    if recipe.fold >= (recipe.folds or 1):
+        folds = f"split.folds = {recipe.folds}" if recipe.folds else "split.folds, which is not set"
+        raise fail(f"split.fold is {recipe.fold}", f"a fold below {folds}", "count from 0")
     if recipe.method != "auto":
         needed = {"column": facts.column, "grouped": facts.group, "time": facts.time}
         if recipe.method in needed and needed[recipe.method] is None:
@@ -128,7 +140,7 @@ def _method(facts: Facts, recipe: Split) -> str:
     return "stratified" if facts.strata is not None else "random"
 
 
-def _by_column(facts: Facts, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:
+def _by_column(facts: Facts, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     cells = facts.column
     assert cells is not None
     parts = [part_of(cells[row]) for row in rows]
@@ -142,82 +154,157 @@ def _by_column(facts: Facts, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     found = {part: rows[[item == part for item in parts]] for part in ("train", "valid", "test")}
     spelled = sorted({str(cells[row]) for row in rows} - {"train", "valid", "test"})
     note = "parts as the split column says" + (f" (read {', '.join(spelled)} as usual)" if spelled else "")
-    # A column without test rows means: no test. A column without valid rows means: take them from train.
+    # Without test rows there is no test part. Without valid rows they are taken from train.
     return found["train"], found["valid"], found["test"], note
 
 
-def _take(
-    facts: Facts, recipe: Split, rows: np.ndarray, share: float, method: str, rng: np.random.Generator, *, folds: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """(the rest, the rows taken) of `rows`."""
-    if share == 0 and not (folds and recipe.folds):
-        return rows, rows[:0]
+def _test_part(facts: Facts, recipe: Split, rows: np.ndarray, method: str, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """[len(rows)] bool: which of `rows` are the test part, and how they were chosen."""
+    how = _how(facts, recipe, method)
+    if recipe.folds is None:
+        if recipe.test == 0:
+            return np.zeros(len(rows), dtype=bool), "no test part, because split.test is 0"
+        return _draw(facts, rows, rows, method, recipe.test, rng), f"test: {how}"
     if method == "time":
         assert facts.time is not None
-        moments = _moments([facts.time[row] for row in rows])
-        cut = np.quantile(moments, 1 - share, method="lower") if not (folds and recipe.folds) else None
-        if cut is None:
-            order = np.argsort(np.argsort(moments, kind="stable"), kind="stable")
-            taken = (order * (recipe.folds or 1) // len(rows)) == recipe.fold
-        else:
-            taken = moments > cut
-        return rows[~taken], rows[taken]
-    group = facts.group
-    strata = facts.strata if method != "random" else None
-    if folds and recipe.folds:
-        if recipe.fold >= recipe.folds:
-            raise fail(f"split.fold is {recipe.fold}", f"a fold below split.folds = {recipe.folds}", "count from 0")
-        taken = kfold(rows, recipe.folds, strata, group, rng) == recipe.fold
-        return rows[~taken], rows[taken]
-    unit, first = _units(rows, group)
-    labels = strata[rows[first]] if strata is not None else np.zeros(len(first), dtype=np.int64)
-    order = np.lexsort((rng.permutation(len(first)), labels))
-    size = np.bincount(unit)[order]
-    reached = (np.cumsum(size) + rng.random() * size.mean()) * share
-    chosen = np.floor(reached) > np.floor(reached - size * share)
-    if group is not None:  # a large group may pass several marks at once, so groups are taken until the share is reached
-        shuffled = rng.permutation(len(first))
-        size = np.bincount(unit)[shuffled]
-        order, chosen = shuffled, np.cumsum(size) - size / 2 <= share * len(rows)
-    taken = np.isin(unit, order[chosen])
-    return rows[~taken], rows[taken]
+        fold, how = _stretches(_moments([facts.time[row] for row in rows]), recipe.folds), "stretches of time"
+    else:
+        fold = kfold(rows, recipe.folds, None if method == "random" else facts.strata, facts.group, rng)
+    return fold == recipe.fold, f"test: fold {recipe.fold} of {recipe.folds}, {how}"
+
+
+def _valid_part(
+    facts: Facts, recipe: Split, rows: np.ndarray, train: np.ndarray, method: str, rng: np.random.Generator
+) -> tuple[np.ndarray, list[str]]:
+    """[len(train)] bool: which of `train`, what the test part left of `rows`, are the valid part, and what there is to say."""
+    notes = [f"valid: {_how(facts, recipe, method)}"]
+    wanted = recipe.valid * len(rows)
+    if method == "column":
+        share = wanted / max(len(train), 1)
+        if share > 0.5:
+            notes.append("valid is half of the train rows, because split.valid of all rows is more than that")
+        return _draw(facts, train, train, method, min(share, 0.5), rng), notes
+    if wanted >= len(train) > 0:
+        raise fail(
+            f"split.valid is {recipe.valid} of all rows, but the test part leaves {len(train)} of {len(rows)}",
+            "parts that leave rows to train on",
+            "lower split.valid or split.test",
+        )
+    return _draw(facts, train, rows, method, recipe.valid, rng), notes
+
+
+def _draw(facts: Facts, rows: np.ndarray, whole: np.ndarray, method: str, share: float, rng: np.random.Generator) -> np.ndarray:
+    """[len(rows)] bool: as many of `rows` as are about `share` of the rows `whole`; never all, none of fewer than two."""
+    if len(rows) < 2:
+        return np.zeros(len(rows), dtype=bool)
+    if method == "time":
+        assert facts.time is not None
+        return _latest(_moments([facts.time[row] for row in rows]), share * len(whole))
+    if facts.group is not None:
+        return _whole_groups(_units(rows, facts.group)[0], share * len(whole), rng)
+    labels = facts.strata if facts.strata is not None and method != "random" else np.zeros(len(facts.labelled), np.int64)
+    return _systematic(labels[rows], share * np.bincount(labels[whole]), rng)
+
+
+def _systematic(labels: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Of every class its `wanted` rows to within one, never its last one; at least one row in all where that is possible."""
+    order = np.lexsort((rng.permutation(len(labels)), labels))
+    label, first, count = np.unique(labels[order], return_index=True, return_counts=True)
+    step = np.repeat(np.minimum(wanted[label] / np.maximum(count - 1, 1), 1.0), count)
+    step[first] = 0.0  # the row that its class keeps
+    if 0 < step.sum() < 1:
+        step /= step.sum()
+    taken = np.zeros(len(labels), dtype=bool)
+    taken[order] = np.diff(np.floor(np.cumsum(step) + rng.random()), prepend=0.0) > 0
+    return taken
+
+
+def _whole_groups(unit: np.ndarray, wanted: float, rng: np.random.Generator) -> np.ndarray:
+    """Groups in random order, each taken if that brings the rows taken nearer to `wanted`; `unit` [R] is the group."""
+    size = np.bincount(unit)
+    if len(size) < 2:
+        raise fail("all rows that are left to split are of one group", "at least two groups", "split by another column")
+    order = rng.permutation(len(size))
+    chosen: list[int] = []
+    for index in order[:-1]:  # one group stays
+        if size[index] < 2 * wanted:
+            chosen.append(index)
+            wanted -= int(size[index])
+    return np.isin(unit, chosen or order[np.argmin(size[order])])
+
+
+def _latest(moments: np.ndarray, wanted: float) -> np.ndarray:
+    """The rows later than the moment after which about `wanted` rows come; rows of one moment stay together."""
+    moment, count = np.unique(moments, return_counts=True)
+    if len(moment) < 2:
+        raise fail("all rows that are left to split are of one time", "at least two times", "split by another column")
+    later = len(moments) - np.cumsum(count)[:-1]
+    return moments > moment[np.argmin(np.abs(later - wanted))]
+
+
+def _stretches(moments: np.ndarray, k: int) -> np.ndarray:
+    """The fold 0..k-1 of each row, later rows in later folds; rows of one moment stay together."""
+    _, index, count = np.unique(moments, return_inverse=True, return_counts=True)
+    fold = ((np.cumsum(count) - count / 2) * k / len(moments)).astype(np.int64)
+    if len(np.unique(fold)) < k:
+        raise fail(f"{len(count)} different times cannot be cut into {k} folds of like size", "no fewer", "use fewer folds")
+    return fold[index]
 
 
 def _units(rows: np.ndarray, group: Sequence[Cell] | None) -> tuple[np.ndarray, np.ndarray]:
     """(unit of each row, position in `rows` of the first row of each unit); a unit is a group, or a row."""
     if group is None:
         return np.arange(len(rows)), np.arange(len(rows))
-    names = [f"\0row {row}" if group[row] is None else str(group[row]) for row in rows]  # an empty group is a group of one
+    names = [f"\0row {row}" if (name := _group_name(group[row])) is None else name for row in rows]
     _, first, unit = np.unique(names, return_index=True, return_inverse=True)
     return unit, first
 
 
-def _moments(cells: Sequence[Any]) -> np.ndarray:
-    try:
-        return np.array([float(cell) for cell in cells])
-    except (TypeError, ValueError):
-        pass
-    try:
-        return np.array(cells, dtype="datetime64[us]").astype(np.int64)
-    except (TypeError, ValueError):
+def _group_name(cell: Cell) -> str | None:
+    """What tells groups apart; None for an empty cell, which is a group of one."""
+    text = str(cell).strip()
+    return None if cell is None or cell != cell or not text else text
+
+
+def _moments(cells: Sequence[Cell]) -> np.ndarray:
+    """Numbers as they are, dates in seconds; without a time zone they are taken as UTC."""
+    values = min([_number(cell) for cell in cells], [_seconds(cell) for cell in cells], key=lambda found: found.count(None))
+    wrong = [cell for cell, value in zip(cells, values, strict=True) if value is None]
+    if wrong:
         raise fail(
-            "the time column holds cells that are neither numbers nor ISO dates, for instance " + repr(cells[0]),
-            "numbers, or dates such as 2024-05-01T12:30:00",
+            f"{len(wrong)} of {len(cells)} cells of the time column are no time: " + ", ".join(map(repr, wrong[:5])),
+            "numbers throughout, or ISO dates such as 2024-05-01 or 2024-05-01T12:30:00",
             "mend the column, or choose another",
-        ) from None
+        )
+    return np.array(values, dtype=np.float64)
 
 
-def _say(method: str, recipe: Split, part: str) -> str:
-    how = {
-        "time": "the latest rows",
-        "grouped": f"whole groups of {recipe.group}, at random",
-        "stratified": "at random within each class",
-        "random": "at random",
-        "column": "at random from the train rows, as the split column has none",
-    }[method]
-    if part == "test" and recipe.folds:
-        return f"test: fold {recipe.fold} of {recipe.folds}, {how}"
-    return f"{part}: {how}"
+def _number(cell: Cell) -> float | None:
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        return None
+    return None if np.isnan(value) else value
+
+
+def _seconds(cell: Cell) -> float | None:
+    text = str(cell).strip()
+    try:
+        moment = datetime.fromisoformat(f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _how(facts: Facts, recipe: Split, method: str) -> str:
+    """How a part is drawn, for people."""
+    if method == "time":
+        return "the latest rows"
+    if facts.group is not None:
+        return f"whole groups of {recipe.group}, at random"
+    if facts.strata is not None and method != "random":
+        return "at random within each class"
+    return "at random"
 
 
 def _check(facts: Facts, splits: Splits) -> None:
@@ -228,7 +315,7 @@ def _check(facts: Facts, splits: Splits) -> None:
     ]
     if facts.group is not None:
         sides = [
-            {str(facts.group[row]) for row in part if facts.group[row] is not None}
+            {name for row in part if (name := _group_name(facts.group[row])) is not None}
             for part in (splits.train, splits.valid, splits.test)
         ]
         for (one, left), (two, right) in (

@@ -4,11 +4,13 @@ A CSV arrives as strings only. What looks like a number is decided by the schema
 a reader that infers types turns a postcode into a number and "NA" into nothing without a word.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import, where pyright cannot see them.
+
 from __future__ import annotations
 
-import csv
+import codecs
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +29,10 @@ SAMPLED = 200
 """How many cells of a column a modality looks at."""
 
 READERS = {".csv": "csv", ".csv.gz": "csv", ".csv.bz2": "csv", ".csv.zst": "csv", ".parquet": "parquet", ".pq": "parquet"}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+BLOCK = 1 << 26
+"""Bytes of a CSV that are parsed at a time: no row may be longer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +84,10 @@ class Table:
         return digest.hexdigest()
 
     def below(self, other: Table) -> Table:
-        """This table with the rows of `other` below it. Raises ConsilienceError where columns or types differ."""
+        """This table with the rows of `other` below it, cast to this table's types; what only `other` has is left out.
+
+        Raises ConsilienceError where a column is missing, or its cells do not fit the type.
+        """
         problems = [
             Problem(f"{other.source} has no column {name!r}", f"the columns of {self.source}", nearest(name, other.names))
             for name in self.names
@@ -88,7 +97,7 @@ class Table:
         rest = other.data.select(list(self.names))
         try:
             rest = rest.cast(self.data.schema)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except (ValueError, pa.ArrowNotImplementedError) as error:  # ArrowInvalid is a ValueError
             raise fail(f"{other.source} has other column types than {self.source}: {error}", "equal types") from None
         shifted = tuple((start + len(self), root) for start, root in other.roots)
         return replace(self, data=pa.concat_tables([self.data, rest]), roots=(*self.roots, *shifted))
@@ -115,7 +124,8 @@ def read_table(source: Any, media_root: Path | str | None = None) -> Table:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise fail(f"the table {path} {what}", "a file", _similar(path))
     try:
-        data = _read_csv(path) if form == "csv" else pq.read_table(path, partitioning=None)
+        # Without partitioning=None a folder named key=value would add a column.
+        data = _read_csv(path) if form == "csv" else pq.read_table(path, partitioning=None)  # type: ignore[arg-type]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         advice = "save it as UTF-8" if "utf" in str(error).lower() else "mend the file, or write it again"
         raise fail(f"{path} cannot be read: {' '.join(str(error).split())}", f"a {form} file", advice) from None
@@ -123,24 +133,29 @@ def read_table(source: Any, media_root: Path | str | None = None) -> Table:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    with pa.input_stream(str(path), compression="detect") as stream:
+    with pa.input_stream(str(path), compression=COMPRESSIONS.get(path.suffix.lower())) as stream:
         content = stream.read()
-    if not content.strip():
+    if not content.removeprefix(codecs.BOM_UTF8).strip():
         raise fail(f"{path} is empty", "a line of column names and at least one row")
     if b"\0" in content:
         raise fail(f"{path} holds NUL bytes", "text in UTF-8", "save it as UTF-8 (it may be UTF-16)")
-    head = content[: 1 << 20].decode("utf-8-sig", errors="replace")
-    names = next(csv.reader(io.StringIO(head, newline="")))
-    return pacsv.read_csv(
-        pa.BufferReader(content),
-        parse_options=pacsv.ParseOptions(newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(
-            column_types={name: pa.string() for name in names},
-            strings_can_be_null=True,
-            null_values=[""],
-            quoted_strings_can_be_null=True,
-        ),
+    if not content.endswith((b"\n", b"\r")):
+        content += b"\n"  # without it, Arrow takes a line of names alone for nothing
+    reading, parsing = pacsv.ReadOptions(block_size=BLOCK), pacsv.ParseOptions(newlines_in_values=True)
+    with pacsv.open_csv(pa.BufferReader(content), reading, parsing) as reader:
+        names = reader.schema.names
+    strings = pacsv.ConvertOptions(
+        column_types={name: pa.string() for name in names},
+        strings_can_be_null=True,
+        null_values=[""],
+        quoted_strings_can_be_null=True,
     )
+    table = pacsv.read_csv(pa.BufferReader(content), reading, parsing, strings)
+    last = table.column(-1)[-1].as_py() if len(table) else None
+    if last and not {"\n", "\r"}.isdisjoint(last) and not content.rstrip().endswith(b'"'):
+        start = " ".join(last[:60].split())
+        raise fail(f"{path} has a quote that is not closed, before {start!r}", "quotes in pairs", "close it, or write it twice")
+    return table
 
 
 def _checked(table: Table) -> Table:
@@ -159,9 +174,23 @@ def _checked(table: Table) -> Table:
     raise_all(problems)
     data = table.data
     for index, field in enumerate(data.schema):
-        if pa.types.is_dictionary(field.type):  # pandas categories: the words, not their codes
-            data = data.set_column(index, field.name, data.column(index).cast(field.type.value_type))
+        plain = _plain_type(field.type)
+        if plain != field.type:
+            data = data.set_column(index, field.name, data.column(index).cast(plain, safe=False))
     return replace(table, data=data)
+
+
+def _plain_type(type: pa.DataType) -> pa.DataType:
+    """The type in which a column's cells can be taken, counted and shown."""
+    if pa.types.is_dictionary(type):  # pandas categories: the words, not their codes
+        return _plain_type(type.value_type)
+    if type == pa.string_view():  # as polars hands over; Arrow cannot filter views
+        return pa.large_string()
+    if type == pa.binary_view():
+        return pa.large_binary()
+    if pa.types.is_timestamp(type) and type.unit == "ns":  # Python's datetime ends at microseconds
+        return pa.timestamp("us", type.tz)
+    return type
 
 
 def _similar(path: Path) -> str:

@@ -7,14 +7,14 @@ class in order (1 after 0, "yes" after "no", True after False) unless the recipe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from consilience import component, metrics
+from consilience import metrics
 from consilience.errors import fail, nearest
 from consilience.tasks.base import Measure, Task, as_number
 from consilience.types import Cell, Claim, State
@@ -29,7 +29,7 @@ class Classification(Task):
     metrics: ClassVar[tuple[str, ...]] = (*DECISIONS, "roc_auc", "pr_auc", "log_loss", "ece")
     proper = "log_loss"
 
-    class Config(component.Config):
+    class Config(Task.Config):
         class_weight: Literal["none", "balanced"] = Field(
             "none", description="balanced: rows of every class weigh the same in total while training."
         )
@@ -64,6 +64,7 @@ class Classification(Task):
         ordered = sorted(labels, key=_order)
         positive = self.options.positive
         if positive is not None:
+            positive = _key(positive)
             if positive not in labels:
                 raise fail(f"task.positive is {positive!r}, no label of the target", "a label", nearest(positive, labels))
             if len(labels) != 2:
@@ -141,7 +142,8 @@ class Classification(Task):
             metrics.classification(scores, encoded, (probability >= edge).astype(np.int64))(weight)[metric]
             for edge in candidates
         ]
-        best = np.flatnonzero(np.array(value) >= np.max(value) - 1e-12)
+        value = np.nan_to_num(value, nan=-np.inf)  # f1 is undefined where nobody is of the class or said to be
+        best = np.flatnonzero(value >= value.max() - 1e-12)
         # Of equally good thresholds the one nearest to a half: it asks for the least faith in few rows.
         self.threshold = float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
@@ -170,12 +172,26 @@ class Classification(Task):
         return State(head)
 
     def restore(self, state: State) -> None:
-        classes, frequency = state.json.get("classes"), np.asarray(state.json.get("frequency", ()), dtype=float)
+        classes, frequency = state.json.get("classes"), state.json.get("frequency")
         threshold = as_number(state.json.get("threshold"))
-        valid = isinstance(classes, list) and len(classes) == len(frequency) >= 2 and bool((frequency > 0).all())
-        if not valid or not 0 <= threshold <= 1 or not all(isinstance(label, str | int | float | bool) for label in classes):
+        if not (_are_labels(classes) and _are_shares(frequency) and len(classes) == len(frequency) and 0 <= threshold <= 1):
             raise fail("the task of the run is damaged", "classes, their frequencies and a threshold", "train the run again")
-        self.classes, self.frequency, self.threshold, self.outputs = tuple(classes), frequency, threshold, len(classes)
+        self.classes, self.outputs = tuple(classes), len(classes)
+        self.frequency, self.threshold = np.array(frequency, dtype=np.float64), threshold
+
+
+def _are_labels(value: Any) -> TypeGuard[list[Cell]]:
+    """At least two, all different, as JSON can hold them."""
+    if not isinstance(value, list) or not all(isinstance(label, str | int | float | bool) for label in value):
+        return False
+    return len({_key(label) for label in value}) == len(value) >= 2
+
+
+def _are_shares(value: Any) -> TypeGuard[list[float]]:
+    """Positive numbers that sum to 1."""
+    if not isinstance(value, list) or not all(isinstance(share, float) and share > 0 for share in value):
+        return False
+    return bool(np.isclose(sum(value), 1.0))
 
 
 def _log_softmax(raw: np.ndarray) -> np.ndarray:
@@ -189,10 +205,10 @@ def _plain(cell: Cell) -> Cell:
 
 
 def _key(cell: Cell) -> str:
-    """One label however the file spells its type: 1, "1" and 1.0 are one class, as a CSV and a Parquet copy agree."""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).strip()
+    """One label however the file spells its type: 1, "1", 1.0 and "1.0" are one class, as a CSV and a Parquet copy agree."""
+    text = str(cell).strip()
+    number = as_number(text)
+    return str(int(number)) if number.is_integer() and str(number) == text else text
 
 
 def _order(key: str) -> tuple[bool, float, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from consilience import component, metrics
+from consilience import metrics
 from consilience.errors import fail
 from consilience.tasks.base import Measure, Task, as_number
 from consilience.types import Cell, Claim, State
@@ -22,7 +22,7 @@ class Regression(Task):
     proper = "rmse"
     outputs = 1
 
-    class Config(component.Config):
+    class Config(Task.Config):
         log: bool = Field(False, description="Fit log(1 + target): for targets >= 0 over several orders of magnitude.")
 
     def __init__(self, *, config: Config) -> None:

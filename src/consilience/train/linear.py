@@ -15,7 +15,7 @@ import torch
 from consilience.errors import fail
 from consilience.tasks.base import Task
 
-STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+STRENGTHS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
 """What is tried, strong to weak, each started from the one before."""
 
 

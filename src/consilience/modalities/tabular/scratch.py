@@ -24,7 +24,7 @@ from consilience.encoders.base import Encoder
 from consilience.encoders.body import Body
 from consilience.errors import fail
 from consilience.modalities.tabular.learned import Learned, categories_of, columns_of, phases, restored, scales_of
-from consilience.modalities.tabular.record import Record
+from consilience.modalities.tabular.record import Record, Value
 from consilience.types import Input, Sample, State, Tokens
 
 LEAST, MOST = 2, 1000  # a category needs two rows to be learned from; what is rarer, or beyond the first MOST, is unknown
@@ -117,7 +117,7 @@ class Scratch(Encoder):
 
     def _take(self, learned: Learned) -> None:
         self.learned = learned
-        self.codes = {
+        self.codes: dict[str, dict[Value, int]] = {
             column: {name: code for code, name in enumerate(names, start=1)} for column, names in learned.categories.items()
         }
         self.embeddings = nn.ModuleDict()
@@ -130,7 +130,10 @@ class Scratch(Encoder):
                 self.embeddings[kind] = made(len(columns), self.width)
 
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
-        """By kind: numbers [Q] float32, dates [Q, 5] float32, category codes [Q] int64 (0: unknown); mask [columns] bool."""
+        """By kind: numbers [Q] float32, dates [Q, 5] float32, category codes [Q] int64 (0: unknown); mask [columns] bool.
+
+        What stands for a missing cell is covered by the mask.
+        """
         assert isinstance(sample, Record)
         cells, scales = sample.values, self.learned.scales
         prepared = {"mask": np.array([cells[column] is not None for column in self.input.columns])}
@@ -141,7 +144,7 @@ class Scratch(Encoder):
                 rows = [(scales[column](cells[column]), *phases(float(cells[column] or 0.0))) for column in columns]
                 prepared[kind] = np.array(rows, dtype=np.float32)
             else:
-                prepared[kind] = np.array([self.codes[column].get(str(cells[column]), 0) for column in columns], dtype=np.int64)
+                prepared[kind] = np.array([self.codes[column].get(cells[column], 0) for column in columns], dtype=np.int64)
         return {key: torch.from_numpy(value) for key, value in prepared.items()}
 
     def forward(self, batch: dict[str, Tensor]) -> Tokens:

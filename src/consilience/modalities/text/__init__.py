@@ -95,7 +95,7 @@ def _typos(sample: Passage, severity: float, rng: np.random.Generator) -> Passag
     text, out, skip = sample.text, [], False
     hits = rng.random(len(text)) < _SLIPS * severity  # the hits at a low severity are among those at a high one
     slips, sides = rng.integers(4, size=len(text)), rng.integers(2, size=len(text))
-    for index, (letter, following) in enumerate(zip(text, text[1:] + " ", strict=True)):
+    for index, (letter, following) in enumerate(zip(text, text[1:] + " ", strict=False)):
         if skip or not hits[index] or not letter.isalpha():
             out.append("" if skip else letter)
             skip = False
@@ -150,11 +150,12 @@ class Text(Modality):
         plain = [_plain(cell) for cell in cells]
         middle = statistics.median(len(found) for found in plain)
         vocabulary = len({word for found in plain for word in found})
-        if middle < 1 or 3 * vocabulary < len(set(cells)):  # "patient 17", "12 kg": the same few words everywhere
+        if middle < 1 or (middle < 3 and 3 * vocabulary < len(set(cells))):  # "patient 17", "12 kg": always the same words
             return None
         share = column.distinct / max(column.rows - column.empty, 1)
         few = column.distinct <= min(max(20, 0.05 * column.rows), 1000)
-        figures = f"{middle:g} words in the middle cell, {column.distinct} different cells ({share:.0%} of those filled)"
+        different = f"{column.distinct} different cells ({share:.0%} of those filled)" if share < 1 else "all cells differ"
+        figures = f"{middle:g} word{'s' if middle > 1 else ''} in the middle cell, {different}"
         if middle >= 3 and (share >= 0.5 or not few):
             return Claim(0.9, f"free text: {figures}")
         if share >= 0.5:
@@ -162,9 +163,9 @@ class Text(Modality):
         return None
 
     def read(self, input: Input, cells: Mapping[str, Cell], limits: Limits) -> Passage | Missing:
-        """The text of the input's one column. Numbers, dates and the like are written out; NaN is empty."""
+        """The text of the input's one column. Numbers, dates and the like are written out; NaN and no cell are empty."""
         (column,) = input.columns
-        cell = cells[column]
+        cell = cells.get(column)
         if cell is None or (isinstance(cell, float | np.floating) and np.isnan(cell)):
             return Missing("empty")
         if not isinstance(cell, str | numbers.Number | np.number | np.bool | date | time | timedelta | UUID):

@@ -147,9 +147,12 @@ class Descriptor(Encoder):
 
 
 def _scale(values: Tensor) -> Tensor:
-    """The one place that decides how long a token is. [B, D] -> [B, D]: length sqrt(D), zeros stay zeros."""
-    length = values.square().sum(1, keepdim=True).sqrt()
-    return values * (values.shape[1] ** 0.5 / length.masked_fill(length == 0, 1.0))
+    """The one place that decides how long a token is: [B, D] -> [B, D] of length sqrt(D).
+
+    What the directions hardly see (below 1 %) stays short, so that rounding noise is not blown up; zeros stay zeros.
+    """
+    length = values.square().sum(1, keepdim=True).sqrt().clamp(min=0.01)
+    return values * (values.shape[1] ** 0.5 / length)
 
 
 def _directions(

@@ -3,7 +3,7 @@
 A word is the mean of the vectors of its subwords: the word itself and its runs of 3 to 5 characters, borders marked
 with < and > (Bojanowski et al. 2017, section 3.2), each hashed into one of `buckets` rows by CRC-32, which is the same
 everywhere. Unseen words, endings and typos thus share vectors with words that were seen. Of a word of more than 40
-characters, only the first 40 are taken apart.
+characters only the start is taken apart.
 
 A text of more than `length` words is read up to there. A text without a word (only symbols) is one empty word: `<>`.
 """
@@ -26,7 +26,7 @@ from consilience.modalities.text import Passage, words
 from consilience.types import Input, Sample, Tokens
 
 _SHORTEST, _LONGEST = 3, 5  # characters of a subword
-_LONG = 40  # characters of a word that are taken apart; what is longer is seldom a word
+_LONG = 40  # what has more characters is seldom a word
 _SPREAD = 0.1  # deviation of the vectors at the start
 
 

@@ -1,0 +1,107 @@
+"""Out-of-fold scores (stacking, Wolpert 1992): what a linear model of each input alone says of every row.
+
+On training rows the scores come from models that did not see the row, else whatever combines them would trust them too
+much. Encoders are fitted once on all training rows: they see no target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from consilience.data.split import kfold
+from consilience.data.view import Present, View
+from consilience.tasks.base import Task
+from consilience.train.features import Features, part
+from consilience.train.linear import Linear, checked, choose_linear, fit_linear
+from consilience.types import State
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows [R] of a view with what a fit needs of them: encoded target [R] and weight [R]."""
+
+    rows: np.ndarray
+    encoded: np.ndarray
+    weight: np.ndarray
+
+
+def labelled(view: View, rows: np.ndarray, task: Task, *, balance: bool) -> Rows:
+    """Rows with their encoded target, weighted; `balance`: by the task's class weights too, as training does."""
+    encoded = task.encode(view.target(rows))
+    weight = view.weight(rows)
+    return Rows(rows, encoded, weight * task.balance(encoded) if balance else weight)
+
+
+class Scorers:
+    """A linear model of each input alone. `strengths` are settled penalties; what is not settled is chosen in `fit`."""
+
+    def __init__(self, features: Mapping[str, Features], strengths: Mapping[str, float]) -> None:
+        self.features = features
+        self.strengths = dict(strengths)
+        self.models: dict[str, Linear] = {}
+
+    def fit(
+        self, view: View, train: Rows, valid: Rows | None, task: Task, folds: int, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """Fit every model on all of `train`; per input the out-of-fold scores [R, K] of its rows, NaN where missing."""
+        return {name: self._fit(name, view, train, valid, task, folds, rng) for name in self.features}
+
+    def scores(self, view: View, rows: np.ndarray, present: Present) -> dict[str, np.ndarray]:
+        """Per input [R, K], NaN where it is missing."""
+        found = {}
+        for name, features in self.features.items():
+            raw = _centred(self.models[name].raw(features.matrix(view, rows, {name: present[name]})))
+            found[name] = np.where(present[name][:, None], raw, np.nan)
+        return found
+
+    def state(self) -> State:
+        states = {name: features.state() for name, features in self.features.items()}
+        arrays = {f"{name}/features/{key}": value for name, state in states.items() for key, value in state.arrays.items()}
+        arrays |= {f"{name}/weights": model.weights for name, model in self.models.items()}
+        arrays |= {f"{name}/bias": model.bias for name, model in self.models.items()}
+        return State({name: state.json for name, state in states.items()}, arrays)
+
+    def restore(self, state: State, outputs: int) -> None:
+        """Take back what `state` gave. Raises ConsilienceError where it is not valid."""
+        for name, features in self.features.items():
+            arrays = part(state.arrays, name)
+            features.restore(State(state.json.get(name, {}), part(arrays, "features")))
+            self.models[name] = checked(arrays.get("weights"), arrays.get("bias"), features.width, outputs)
+
+    def _fit(
+        self, name: str, view: View, train: Rows, valid: Rows | None, task: Task, folds: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        features = self.features[name]
+        features.fit(view, train.rows, rng)
+        here = view.present(train.rows, (name,))
+        seen = np.flatnonzero(here[name])
+        matrix = features.matrix(view, train.rows, here)
+        scores = np.full((len(train.rows), task.outputs), np.nan)
+        if len(seen) < folds:  # hardly ever there: nothing to learn from it
+            self.strengths.setdefault(name, 1.0)
+            self.models[name] = Linear(np.zeros((features.width, task.outputs)), np.zeros(task.outputs))
+            return scores
+        if name not in self.strengths:
+            assert valid is not None, "without a strength there must be validation rows to choose it"
+            there = view.present(valid.rows, (name,))
+            kept = there[name] if there[name].any() else np.ones(len(valid.rows), dtype=bool)
+            held_out = (features.matrix(view, valid.rows, there)[kept], valid.encoded[kept], valid.weight[kept])
+            chosen, _ = choose_linear((matrix[seen], train.encoded[seen], train.weight[seen]), held_out, task)
+            self.strengths[name] = chosen
+        strength = self.strengths[name]
+        whole = self.models[name] = fit_linear(matrix[seen], train.encoded[seen], train.weight[seen], task, strength)
+        labels = train.encoded if np.issubdtype(train.encoded.dtype, np.integer) else None
+        fold = kfold(seen, folds, labels, view.groups(train.rows), rng)
+        for index in range(folds):
+            fitted, asked = seen[fold != index], seen[fold == index]
+            model = fit_linear(matrix[fitted], train.encoded[fitted], train.weight[fitted], task, strength, whole)
+            scores[asked] = model.raw(matrix[asked])
+        return _centred(scores)
+
+
+def _centred(raw: np.ndarray) -> np.ndarray:
+    """Raw numbers of classes count only up to a constant per row; one output is a quantity and stays."""
+    return raw - raw.mean(1, keepdims=True) if raw.shape[1] > 1 else raw
