@@ -25,6 +25,7 @@ from consilience.types import Limits, Missing
 
 PHOTO = PIL.Image.fromarray(photographs.astronaut()).resize((60, 45))
 ORIENTATION = 0x0112
+LIMITS = Limits()
 
 
 def encoded(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
@@ -33,13 +34,13 @@ def encoded(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def decoded(data: bytes, longest: int = 512, limits: Limits = Limits()) -> tuple[np.ndarray, tuple[str, ...]]:
+def decoded(data: bytes, longest: int = 512, limits: Limits = LIMITS) -> tuple[np.ndarray, tuple[str, ...]]:
     result = decode_picture(data, limits, longest)
     assert not isinstance(result, Missing), result.reason
     return result
 
 
-def reason(data: bytes, limits: Limits = Limits()) -> str:
+def reason(data: bytes, limits: Limits = LIMITS) -> str:
     result = decode_picture(data, limits, 512)
     assert isinstance(result, Missing)
     return result.reason
@@ -60,7 +61,7 @@ def png_header(width: int, height: int) -> bytes:
 def test_bytes_and_files_are_read(tmp_path: Path) -> None:
     file = tmp_path / "a b.bin"
     file.write_bytes(b"12345")
-    assert read_bytes(b"abc", Limits()) == b"abc"
+    assert read_bytes(b"abc", LIMITS) == b"abc"
     assert read_bytes(file, Limits(bytes=5)) == b"12345"
 
 
@@ -99,7 +100,7 @@ def test_a_file_that_may_not_be_read_is_missing(tmp_path: Path, monkeypatch: pyt
 
     (tmp_path / "secret").write_bytes(b"1")
     monkeypatch.setattr(Path, "read_bytes", refuse)  # tests may run as root, who may read everything
-    assert read_bytes(tmp_path / "secret", Limits()) == Missing("no permission")
+    assert read_bytes(tmp_path / "secret", LIMITS) == Missing("no permission")
 
 
 def test_exists(tmp_path: Path) -> None:
@@ -313,7 +314,7 @@ def test_damaged_files_never_raise(data: bytes, flips: list[tuple[float, int]], 
 def test_threads_read_the_same_and_do_not_warn() -> None:
     files = [png_header(10_000, 10_000), encoded(PHOTO, "PNG")] * 40
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda data: decode_picture(data, Limits(), 512), files))
+        results = list(pool.map(lambda data: decode_picture(data, LIMITS, 512), files))
     assert all(result == Missing("over the pixel limit") for result in results[::2])
     for result in results[1::2]:
         assert not isinstance(result, Missing)

@@ -11,12 +11,14 @@ Reading needs no torch. `square`, for encoders, uses torch's antialiased uint8 r
 6 times faster (0.17 against 1.03 ms for 512 x 384 to 64 x 64, one core).
 
 Pillow warns about large and damaged files. Those are reasons here, so its warnings are ignored for the whole process
-from the first picture on; `warnings.catch_warnings` around each read would not be safe in worker threads.
+from the first picture on; `warnings.catch_warnings` around each read would not be safe in worker threads. It also has a
+bound of its own, 179 million pixels, which no `Limits` raises.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import stat
 import struct
 import warnings
@@ -37,6 +39,8 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM
 
 # What Pillow raises for bad files, found by feeding it a million damaged ones.
 _BROKEN = (OSError, SyntaxError, ValueError, IndexError, TypeError, RuntimeError, struct.error)
+
+_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # as `warnings.filters` holds it
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {
@@ -154,7 +158,8 @@ def square(pixels: np.ndarray, side: int) -> Tensor:
 
 def _open(data: bytes) -> PIL.Image.Image | Missing:
     """A picture with its header read and its pixels not."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+    if warnings.filters[:1] != [_QUIET]:  # not at every call: putting it in front anew takes it out for a moment
+        warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
     try:
         image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
     except PIL.Image.DecompressionBombError:

@@ -133,7 +133,7 @@ def fit_task(view: View, splits: Splits, recipe: Recipe, task: Task) -> Context:
             problems += [Problem(f"{name} part: {problem.found}", problem.expected, problem.do) for problem in error.problems]
     if problems:
         raise ConsilienceError(*problems)
-    return Context(task, metric)
+    return Context(task, metric, recipe.seed)
 
 
 def refit(

@@ -130,7 +130,7 @@ def validate(tree: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise ConsilienceError(*(_problem(item, tree) for item in _flat(error))) from None
+        raise ConsilienceError(*(_problem(item, tree) for item in error.errors(include_url=False))) from None
 
 
 def setting(text: str) -> dict[str, Any]:
@@ -220,21 +220,9 @@ def _type_name(annotation: Any) -> str:
     return str(annotation).replace("typing.", "")
 
 
-def _flat(error: ValidationError) -> list[dict[str, Any]]:
-    """Pydantic's errors, with those of a component's own configuration (raised inside a validator) unfolded."""
-    flat = []
-    for item in error.errors(include_url=False):
-        inner = item.get("ctx", {}).get("error")
-        if isinstance(inner, ValidationError):
-            flat += [{**deep, "loc": (*item["loc"], *deep["loc"])} for deep in _flat(inner)]
-        else:
-            flat.append({**item, "inner": inner})
-    return flat
-
-
 def _problem(item: Mapping[str, Any], tree: Mapping[str, Any]) -> Problem:
     loc = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
-    path, inner = ".".join(loc), item.get("inner")
+    path, inner = ".".join(loc), item.get("ctx", {}).get("error")
     if isinstance(inner, ConsilienceError):
         first = inner.problems[0]
         return Problem(f"recipe key {path}: {first.found}", first.expected, first.do)

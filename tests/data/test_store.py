@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from consilience.data.store import Store
+import numpy as np
+import pytest
+
+from consilience.data.store import Store, digest
 
 
 def kept(store: Store, keys: str) -> str:
@@ -81,3 +84,41 @@ def test_several_threads_leave_the_books_in_order() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(1, 5)))
     assert store.held == sum(1 + key % 50 for key in range(37) if store.get(key) is not None) <= 1000
+
+
+def test_once_makes_what_is_not_kept_and_nothing_twice() -> None:
+    store, made = Store(limit=100), []
+
+    def make(name: str, size: int) -> str:
+        return store.once(name, lambda: made.append(name) or name.upper(), lambda value: size * len(value))
+
+    assert [make("a", 40), make("a", 40), make("b", 40), make("a", 40)] == ["A", "A", "B", "A"]
+    assert made == ["a", "b"]
+    assert store.held == 80
+    make("c", 40)  # drives out b, the oldest-used
+    make("b", 40)
+    assert made == ["a", "b", "c", "b"]
+
+
+def test_once_keeps_nothing_where_making_fails() -> None:
+    store = Store()
+    with pytest.raises(ZeroDivisionError):
+        store.once("a", lambda: 1 / 0, lambda value: 8)
+    assert store.held == 0
+    assert store.get("a") is None
+
+
+def test_digest_is_equal_for_equal_content_however_it_lies_in_memory() -> None:
+    array = np.arange(12).reshape(3, 4)
+    assert digest(array) == digest(np.asfortranarray(array)) == digest(array[:, ::-1][:, ::-1])
+    assert digest(array, array) == digest(array, array.copy())
+    assert digest(np.zeros((0, 3))) == digest(np.zeros((0, 3)))
+
+
+def test_digest_differs_for_content_shape_type_order_and_number() -> None:
+    one, two = np.arange(12.0), np.arange(12.0) + 1
+    changed = one.copy()
+    changed[5] = np.nextafter(changed[5], 9)
+    arrays = [(one,), (two,), (changed,), (one.reshape(3, 4),), (one.astype(np.float32),), (one.view(np.int64),)]
+    arrays += [(one, two), (two, one), (one, one), (), (np.zeros((0, 3)),), (np.zeros((3, 0)),)]
+    assert len({digest(*group) for group in arrays}) == len(arrays)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from consilience.data import table as table_module
 from consilience.data.table import BLOCK, SAMPLED, Table, read_table
 from consilience.errors import ConsilienceError
 
@@ -80,6 +81,15 @@ def test_a_long_cell_and_strings_far_down_are_read_alike(tmp_path: Path) -> None
     assert len(got) == rows + 2
     assert got.cells("a", np.array([0, 1, rows + 1])) == [long, "1", "word"]
     assert len(long) < BLOCK
+
+
+def test_a_cell_may_go_on_in_the_next_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_module, "BLOCK", 50)
+    rows = "".join(f'{row},"line\none, {row}"\n' for row in range(100))
+    assert cells(read_table(csv(tmp_path, "a,b\n" + rows))) == {
+        "a": [str(row) for row in range(100)],
+        "b": [f"line\none, {row}" for row in range(100)],
+    }
 
 
 # What is no table
@@ -366,8 +376,9 @@ def test_digest_is_equal_however_the_table_is_stored(tmp_path: Path) -> None:
         {"a": [1, 2], "b": ["x", None]},
         {"a": ["1", "2", "3"], "b": ["x", None, None]},
         {"a": ["1', '2", "2"], "b": ["x", None]},
+        {"a": pa.array(["1", "2"], pa.large_string()), "b": ["x", None]},
     ],
 )
-def test_digest_differs_for_any_change(changed: dict[str, list]) -> None:
+def test_digest_differs_for_any_change(changed: dict) -> None:
     table = read_table(pa.table({"a": ["1", "2"], "b": ["x", None]}))
     assert table.digest() != read_table(pa.table(changed)).digest()

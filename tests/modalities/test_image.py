@@ -31,6 +31,7 @@ from consilience.types import Claim, Column, Input, Limits, Missing, State
 
 INPUT = Input("scan", "image", ("scan",))
 IMAGE = Image()
+LIMITS = Limits()
 ASTRONAUT = photographs.astronaut()
 KINDS = sorted(IMAGE.corruptions)
 
@@ -110,7 +111,7 @@ def test_bytes_that_start_like_a_picture_are_claimed() -> None:
 # Reading
 
 
-def read(cell: object, limits: Limits = Limits()) -> Picture | Missing:
+def read(cell: object, limits: Limits = LIMITS) -> Picture | Missing:
     return IMAGE.read(INPUT, {"scan": cell, "other": b""}, limits)
 
 
@@ -469,12 +470,12 @@ def test_scratch_overfits_digits() -> None:
     digits = load_digits()
     samples = [picture(image[..., None].repeat(3, 2) * 15) for image in digits.images[:32]]
     labels = torch.from_numpy(digits.target[:32])
-    encoder = scratch(side=32, width=64, depth=1)
+    encoder = scratch(side=32, width=64, depth=1, dropout=0.0)
     head = nn.Linear(encoder.width, 10)
     batch = encoder.collate([encoder.prepare(sample) for sample in samples])
     parameters = [*encoder.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=3e-3)
-    for _ in range(25):
+    for _ in range(50):
         loss = F.cross_entropy(head(encoder(batch).values.mean(1)), labels)
         optimiser.zero_grad()
         loss.backward()

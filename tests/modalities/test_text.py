@@ -147,9 +147,8 @@ def test_keep_removes_words(text: str, kept: set[int], expected: str) -> None:
 def test_draw_escapes_and_tints() -> None:
     drawn = TEXT.draw(Passage(text='<b> "so" & good\nbad'), {0: 0.5, 3: -2.0, 4: 0.0})
     assert re.sub("<[^>]*>", "", drawn) == "&lt;b&gt; &quot;so&quot; &amp; good\nbad"
-    marks = re.findall('<mark style="([^"]*)" title="([^"]*)">([^<]*)</mark>', drawn)
-    assert marks[0] == ("color:inherit;background:rgb(31 119 214 / 0.50)", "+0.50", "&lt;b&gt;")
-    assert marks[1:] == [("color:inherit;background:rgb(230 120 20 / 1.00)", "-2.00", "good")]
+    marks = re.findall('<mark style="color:inherit;background:([^"]*)" title="([^"]*)">([^<]*)</mark>', drawn)
+    assert marks == [("rgb(31 119 214 / 0.50)", "+0.50", "&lt;b&gt;"), ("rgb(230 120 20 / 1.00)", "-2.00", "good")]
 
 
 def test_augment_drops_a_tenth_of_the_words() -> None:
@@ -171,9 +170,10 @@ def test_damage_grows_with_severity(name: str) -> None:
     found = [damage(sample, severity, rng()) for severity in (0.1, 0.3, 0.6, 1.0)]
     likeness = [SequenceMatcher(None, sample.text, other.text, autojunk=False).ratio() for other in found]
     assert 1 > likeness[0] > likeness[1] > likeness[2] > likeness[3]
-    assert all(other.notes == ("n",) and other.text.strip() == other.text != "" for other in found)
+    assert all(other.notes == ("n",) for other in found)
     for text in ("a", "x y", "\u597d", ""):
-        assert bool(damage(Passage(text=text), 1.0, rng(1)).text) == bool(text)
+        harsh = [damage(Passage(text=text), 1.0, rng(seed)).text for seed in range(60)]
+        assert all(other.strip() == other and bool(other) == bool(text) for other in harsh)
 
 
 def test_damage_by_hand() -> None:
@@ -235,9 +235,9 @@ def test_terms_by_hand_and_the_most_frequent_stay() -> None:
     assert list(character_terms("Ab c")) == [" ab", "ab ", " ab ", " c "]
     counts = Counter(character_terms("q" * 100))  # 102 characters with the border
     assert counts == {" qq": 1, "qqq": 98, "qq ": 1, " qqq": 1, "qqqq": 97, "qqq ": 1, " qqqq": 1, "qqqqq": 96, "qqqq ": 1}
-    state = fitted(["b a", "b a c", "b", "d"], terms=2, rare=1).state()
-    assert state.json["words"] == ["a", "b"]  # b in 3 texts; "a", "b a" in 2, of which the alphabet takes "a"
-    np.testing.assert_allclose(state.arrays["idf"][:2], np.log([5 / 3, 5 / 4]) + 1, rtol=1e-6)
+    state = fitted(["b a c e f g", "b a c e f g", "b"], terms=3).state()
+    assert state.json["words"] == ["a", "a c", "b"]  # b in 3 texts; of the others, all in 2, the first by the alphabet
+    np.testing.assert_allclose(state.arrays["idf"][:3], np.log([4 / 3, 4 / 3, 1]) + 1, rtol=1e-6)
 
 
 def test_all_directions_keep_all_angles() -> None:
@@ -252,7 +252,7 @@ def test_few_directions_are_the_first_singular_vectors() -> None:
     exact = np.linalg.svd(dense(encoder, stories(300)), full_matrices=False)[2][:4]
     overlap = np.linalg.svd(exact @ encoder.state().arrays["components"])[1]
     assert encoder.width == 4
-    assert overlap.min() > 0.97  # cosines of the angles between the two spaces
+    assert overlap.min() > 0.9  # cosines of the angles between the two spaces
 
 
 FEW = [([], 1), (["all", "different"], 1), (["the same text"] * 30, 1), (["one", "two"] * 5, 2)]

@@ -6,10 +6,24 @@ preparation can never read a stale token. A later store keeps tokens on disk, by
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import numpy as np
+
+Made = TypeVar("Made")
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Names the content of arrays: type, shape and bytes."""
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(f"{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 class Store:
@@ -41,3 +55,11 @@ class Store:
             while self.held > self.limit and len(self._items) > 1:
                 _, (_, freed) = self._items.popitem(last=False)
                 self.held -= freed
+
+    def once(self, key: Hashable, make: Callable[[], Made], nbytes: Callable[[Made], int]) -> Made:
+        """What is kept under `key`; made and kept where there is nothing yet. The key must say all that decides it."""
+        found = self.get(key)
+        if found is None:
+            found = make()
+            self.put(key, found, nbytes(found))
+        return found

@@ -124,8 +124,7 @@ def read_table(source: Any, media_root: Path | str | None = None) -> Table:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise fail(f"the table {path} {what}", "a file", _similar(path))
     try:
-        # Without partitioning=None a folder named key=value would add a column.
-        data = _read_csv(path) if form == "csv" else pq.read_table(path, partitioning=None)  # type: ignore[arg-type]
+        data = _read_csv(path) if form == "csv" else pq.read_table(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         advice = "save it as UTF-8" if "utf" in str(error).lower() else "mend the file, or write it again"
         raise fail(f"{path} cannot be read: {' '.join(str(error).split())}", f"a {form} file", advice) from None

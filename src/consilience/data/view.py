@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -42,6 +43,9 @@ class View:
         self._cells: dict[str, list[Cell]] = {}
         # Per input and row: None not read yet, "" present, else why it is missing. Small, so it outlives the store.
         self._reasons = {name: np.full(len(table), None, dtype=object) for name in schema.names}
+        # A frozen encoder does not change after `fit` or `restore`; hashing its weights anew for every chunk would cost more
+        # than encoding.
+        self._fingerprints: WeakKeyDictionary[Encoder, str] = WeakKeyDictionary()
         self._notes: dict[str, dict[int, tuple[str, ...]]] = {name: {} for name in schema.names}
 
     def __len__(self) -> int:
@@ -143,7 +147,7 @@ class View:
         N is the most tokens among the rows. A missing row's mask is False throughout, its values are zero.
         """
         assert encoder.frozen, f"the encoder of {name} is not frozen: its tokens cannot be stored"
-        key = encoder.fingerprint()
+        key = self._fingerprints.get(encoder) or self._fingerprints.setdefault(encoder, encoder.fingerprint())
         kept: dict[int, torch.Tensor] = {}
         todo = []
         for row, reason in zip(rows.tolist(), self.reasons(name, rows), strict=True):

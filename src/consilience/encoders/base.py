@@ -77,12 +77,17 @@ class Encoder(nn.Module, ABC):
     def restore(self, state: State) -> None:
         """Take back what `state` gave. Raises ConsilienceError where it is not valid."""
 
+    def blueprint(self) -> str:
+        """Names the encoder before it is fitted: code version, configuration and columns."""
+        cls = type(self)
+        head: list[Any] = [cls.__module__, cls.__qualname__, cls.version, self.config.model_dump(mode="json")]
+        return json.dumps([*head, self.input.name, self.input.columns, self.input.kinds], sort_keys=True)
+
     def fingerprint(self) -> str:
-        """Names everything that decides the tokens of a sample: code version, preparation, state and parameters."""
+        """Names everything that decides the tokens of a sample: blueprint, what `fit` learned, and parameters."""
         state = self.state()
-        head: list[Any] = [type(self).__module__, type(self).__qualname__, self.version]
-        head += [self.config.model_dump(mode="json"), list(self.input.columns), list(self.input.kinds), state.json]
-        digest = hashlib.sha256(json.dumps(head, sort_keys=True, default=str).encode())
+        digest = hashlib.sha256(self.blueprint().encode())
+        digest.update(json.dumps(state.json, sort_keys=True, default=str).encode())
         tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
         for arrays in (state.arrays, tensors):
             for name in sorted(arrays):

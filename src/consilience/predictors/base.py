@@ -34,10 +34,15 @@ __all__ = ["Predictor"]
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What a predictor is fitted for: the task with its fitted target, and the metric to choose by."""
+    """What a predictor is fitted for: the task with its fitted target, the metric to choose by, and the recipe's seed.
+
+    The seed is for what predictors share (fitted encoders, out-of-fold scores); what is a predictor's own it draws from
+    the generator that `fit` is handed.
+    """
 
     task: Task
     metric: str
+    seed: int
 
     def value(self, scores: np.ndarray, encoded: np.ndarray, weight: np.ndarray) -> float:
         """The metric on some rows, turned so that larger is better."""

@@ -49,10 +49,12 @@ class Fused(Predictor):
         rng: np.random.Generator,
         budget: Budget,
     ) -> None:
-        fit_encoders(self.encoders, view, train, rng)
         self.device = budget.device
         with torch.random.fork_rng():
             torch.manual_seed(int(rng.integers(2**63)))
+            # Made anew, so that their first weights come from the seed.
+            self.encoders = {name: make_encoder(self.options, self.schema[name]) for name in self.inputs}
+            fit_encoders(self.encoders, view, train, context.seed)
             network = self.network = self._network(context.task).to(budget.device)
             validate = None
             if valid is not None:

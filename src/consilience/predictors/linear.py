@@ -36,7 +36,7 @@ class Linear(Predictor):
         rng: np.random.Generator,
         budget: Budget,
     ) -> None:
-        self.features.fit(view, train, rng)
+        self.features.fit(view, train, context.seed)
         task = context.task
         encoded = task.encode(view.target(train))
         matrix = self.features.matrix(view, train, self.present(view, train))

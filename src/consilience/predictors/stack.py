@@ -52,7 +52,7 @@ class Stack(Predictor):
         task = context.task
         fitted = labelled(view, train, task, balance=True)
         held_out = labelled(view, valid, task, balance=False) if valid is not None else None
-        scores = self.scorers.fit(view, fitted, held_out, task, self.options.folds, rng)
+        scores = self.scorers.fit(view, fitted, held_out, task, self.options.folds, context.seed)
         lengths = {name: np.sqrt(np.nanmean(np.square(values).sum(1))) for name, values in scores.items() if _any(values)}
         self.scale = {name: float(1 / lengths[name]) if lengths.get(name, 0) > 1e-9 else 0.0 for name in scores}
         rows = (self._matrix(scores), fitted.encoded, fitted.weight)

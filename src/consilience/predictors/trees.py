@@ -74,8 +74,8 @@ class Trees(Predictor):
         self.outputs = task.outputs
         fitted = labelled(view, train, task, balance=True)
         held_out = labelled(view, valid, task, balance=False) if valid is not None else None
-        fit_encoders(self.columns, view, train, rng)
-        scores = self.scorers.fit(view, fitted, held_out, task, self.options.folds, rng)
+        fit_encoders(self.columns, view, train, context.seed)
+        scores = self.scorers.fit(view, fitted, held_out, task, self.options.folds, context.seed)
         matrix = self._matrix(view, train, self.present(view, train), scores)
         self._boost(view, matrix, fitted, held_out if self.rounds is None else None, int(rng.integers(2**31)))
 

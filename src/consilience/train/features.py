@@ -13,18 +13,34 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from consilience.data.store import digest
 from consilience.data.view import Present, View
 from consilience.encoders.base import Encoder
 from consilience.errors import fail
 from consilience.types import Missing, State
 
 
-def fit_encoders(encoders: Mapping[str, Encoder], view: View, rows: np.ndarray, rng: np.random.Generator) -> None:
-    """Let encoders learn their vocabularies and scales from the present samples of `rows`."""
+def fit_encoders(encoders: Mapping[str, Encoder], view: View, rows: np.ndarray, seed: int) -> None:
+    """Let encoders learn their vocabularies and scales from the present samples of `rows`.
+
+    Equal encoders fitted on equal rows are fitted once and share what they learned, and with it their stored tokens: the
+    generator comes from the seed and the encoder, not from whoever asks first.
+    """
     for name, encoder in encoders.items():
-        samples = view.samples(name, rows)
-        encoder.fit([sample for sample in samples if not isinstance(sample, Missing)], rng)
+        state = view.store.once(
+            ("fitted", encoder.blueprint(), digest(rows), seed),
+            lambda encoder=encoder, name=name: _fitted(encoder, view, name, rows, seed),
+            lambda state: sum(array.nbytes for array in state.arrays.values()) + 1024,
+        )
+        encoder.restore(state)
         encoder.eval()
+
+
+def _fitted(encoder: Encoder, view: View, name: str, rows: np.ndarray, seed: int) -> State:
+    samples = view.samples(name, rows)
+    rng = np.random.default_rng([seed, *name.encode()])
+    encoder.fit([sample for sample in samples if not isinstance(sample, Missing)], rng)
+    return encoder.state()
 
 
 def encoders_state(encoders: Mapping[str, Encoder]) -> State:
@@ -67,9 +83,9 @@ class Features:
         """F, the number of columns of `matrix`."""
         return sum(len(self.mean[name]) + self.gaps[name] for name in self.mean)
 
-    def fit(self, view: View, rows: np.ndarray, rng: np.random.Generator) -> None:
+    def fit(self, view: View, rows: np.ndarray, seed: int) -> None:
         """Fit the encoders and the scaling on training rows."""
-        fit_encoders(self.encoders, view, rows, rng)
+        fit_encoders(self.encoders, view, rows, seed)
         present = view.present(rows, tuple(self.encoders))
         for name, encoder in self.encoders.items():
             seen = view.pooled(encoder, name, rows)[present[name]]

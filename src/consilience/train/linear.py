@@ -15,7 +15,7 @@ import torch
 from consilience.errors import fail
 from consilience.tasks.base import Task
 
-STRENGTHS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
+STRENGTHS = (1e-1, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6)
 """What is tried, strong to weak, each started from the one before."""
 
 
@@ -42,7 +42,9 @@ def fit_linear(
     if start is not None:
         weights, bias = torch.from_numpy(start.weights.copy()), torch.from_numpy(start.bias.copy())
     parameters = [weights.requires_grad_(), bias.requires_grad_()]
-    solver = torch.optim.LBFGS(parameters, max_iter=100, tolerance_grad=1e-6, history_size=10, line_search_fn="strong_wolfe")
+    solver = torch.optim.LBFGS(
+        parameters, max_iter=60, tolerance_grad=1e-5, tolerance_change=1e-7, history_size=10, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> torch.Tensor:
         solver.zero_grad()
@@ -65,14 +67,16 @@ def choose_linear(
     The loss decides and not the metric: on few validation rows a metric that counts is too coarse to tell strengths apart.
     """
     best: tuple[float, float, Linear] | None = None
-    model = None
+    model, worse = None, 0
     for strength in strengths:
         model = fit_linear(*train, task, strength, model)
         raw, encoded, weight = torch.from_numpy(model.raw(valid[0])), torch.from_numpy(valid[1]), torch.from_numpy(valid[2])
         loss = float(task.loss(raw, encoded, weight))
         if best is None or loss < best[0]:
-            best = (loss, strength, model)
-        elif loss > 1.2 * best[0]:  # weaker still can only overfit more
+            best, worse = (loss, strength, model), 0
+        else:
+            worse += 1
+        if worse == 2:  # weaker still can only overfit more
             break
     assert best is not None
     return best[1], best[2]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consilience.data.split import kfold
+from consilience.data.store import digest
 from consilience.data.view import Present, View
 from consilience.tasks.base import Task
 from consilience.train.features import Features, part
@@ -43,11 +44,21 @@ class Scorers:
         self.strengths = dict(strengths)
         self.models: dict[str, Linear] = {}
 
-    def fit(
-        self, view: View, train: Rows, valid: Rows | None, task: Task, folds: int, rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """Fit every model on all of `train`; per input the out-of-fold scores [R, K] of its rows, NaN where missing."""
-        return {name: self._fit(name, view, train, valid, task, folds, rng) for name in self.features}
+    def fit(self, view: View, train: Rows, valid: Rows | None, task: Task, folds: int, seed: int) -> dict[str, np.ndarray]:
+        """Fit every model on all of `train`; per input the out-of-fold scores [R, K] of its rows, NaN where missing.
+
+        Predictors that ask for the same scores share them.
+        """
+        scores = {}
+        for name, features in self.features.items():
+            features.fit(view, train.rows, seed)
+            parts = [train.rows, train.encoded, train.weight]
+            parts += [valid.rows, valid.encoded, valid.weight] if valid is not None else []
+            key = ("scores", features.encoders[name].fingerprint(), digest(*parts), folds, seed, self.strengths.get(name))
+            self.strengths[name], self.models[name], scores[name] = view.store.once(
+                key, lambda name=name: self._fit(name, view, train, valid, task, folds, seed), lambda made: made[2].nbytes + 4096
+            )
+        return scores
 
     def scores(self, view: View, rows: np.ndarray, present: Present) -> dict[str, np.ndarray]:
         """Per input [R, K], NaN where it is missing."""
@@ -72,34 +83,33 @@ class Scorers:
             self.models[name] = checked(arrays.get("weights"), arrays.get("bias"), features.width, outputs)
 
     def _fit(
-        self, name: str, view: View, train: Rows, valid: Rows | None, task: Task, folds: int, rng: np.random.Generator
-    ) -> np.ndarray:
-        features = self.features[name]
-        features.fit(view, train.rows, rng)
+        self, name: str, view: View, train: Rows, valid: Rows | None, task: Task, folds: int, seed: int
+    ) -> tuple[float, Linear, np.ndarray]:
+        """(strength, model, out-of-fold scores) of one input."""
+        features, strength = self.features[name], self.strengths.get(name)
         here = view.present(train.rows, (name,))
         seen = np.flatnonzero(here[name])
-        matrix = features.matrix(view, train.rows, here)
         scores = np.full((len(train.rows), task.outputs), np.nan)
         if len(seen) < folds:  # hardly ever there: nothing to learn from it
-            self.strengths.setdefault(name, 1.0)
-            self.models[name] = Linear(np.zeros((features.width, task.outputs)), np.zeros(task.outputs))
-            return scores
-        if name not in self.strengths:
+            return strength or 1.0, Linear(np.zeros((features.width, task.outputs)), np.zeros(task.outputs)), scores
+        matrix = features.matrix(view, train.rows, here)
+        fitted = (matrix[seen], train.encoded[seen], train.weight[seen])
+        if strength is None:
             assert valid is not None, "without a strength there must be validation rows to choose it"
             there = view.present(valid.rows, (name,))
             kept = there[name] if there[name].any() else np.ones(len(valid.rows), dtype=bool)
             held_out = (features.matrix(view, valid.rows, there)[kept], valid.encoded[kept], valid.weight[kept])
-            chosen, _ = choose_linear((matrix[seen], train.encoded[seen], train.weight[seen]), held_out, task)
-            self.strengths[name] = chosen
-        strength = self.strengths[name]
-        whole = self.models[name] = fit_linear(matrix[seen], train.encoded[seen], train.weight[seen], task, strength)
+            strength, whole = choose_linear(fitted, held_out, task)
+        else:
+            whole = fit_linear(*fitted, task, strength)
         labels = train.encoded if np.issubdtype(train.encoded.dtype, np.integer) else None
-        fold = kfold(seen, folds, labels, view.groups(train.rows), rng)
+        group = view.groups(train.rows)
+        fold = kfold(seen, folds, labels, group, np.random.default_rng([seed, *name.encode()]))
         for index in range(folds):
-            fitted, asked = seen[fold != index], seen[fold == index]
-            model = fit_linear(matrix[fitted], train.encoded[fitted], train.weight[fitted], task, strength, whole)
-            scores[asked] = model.raw(matrix[asked])
-        return _centred(scores)
+            # From zero: a start from the model of all rows would let the left-out ones shine through.
+            model = fit_linear(*(part[fold != index] for part in fitted), task, strength)
+            scores[seen[fold == index]] = model.raw(fitted[0][fold == index])
+        return strength, whole, _centred(scores)
 
 
 def _centred(raw: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def _noise(pixels: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 def _blur(pixels: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian, with a radius of up to a tenth of the longest side."""
-    radius = severity * max(pixels.shape) / 10
+    radius = severity * max(pixels.shape[:2]) / 10
     return np.array(PIL.Image.fromarray(pixels).filter(PIL.ImageFilter.GaussianBlur(radius)))
 
 
