@@ -5,8 +5,10 @@ directions, no smoothing, the strongest colour channel at each pixel, 2 x 2 cell
 a cell), 96 for mean and deviation of each colour channel in a 4 x 4 grid, and two for the aspect ratio and size that
 fitting to a square takes away. A pixel votes for one direction in one cell, as in scikit-image, not for the nearest two.
 
-Values are standardised on the training rows. A feature that is constant there says nothing and is zero. Values are
-clipped at `_CLIP` deviations: a feature seldom seen in training has a tiny deviation and would drown the others.
+Colours, ratio and size are standardised on the training rows; a constant one says nothing and is zero, and all are clipped
+at `_CLIP` deviations. Gradients are centred and divided by one number for all of them: they have one unit, and to
+standardise each would blow up those that hardly vary (7 points of accuracy on `leaf`, measured with whitened features).
+Four cells a side of a 128-pixel square did as well in cross-validation as a grid of 8 x 8 with five times the numbers.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from consilience.encoders.base import Encoder
-from consilience.errors import Problem, fail, raise_all
+from consilience.errors import Problem, raise_all
 from consilience.media import square
 from consilience.modalities.image import Picture
 from consilience.types import Input, Sample, State, Tokens
@@ -29,14 +31,21 @@ _BLOCK = 2
 _COLOUR_GRID = 4
 _FITTED_ON = 5000  # pictures: a mean is then known to 1.4% of its deviation
 _CLIP = 10.0
+_OTHERS = 6 * _COLOUR_GRID**2 + 2  # colours, ratio and size
 
 
 class Descriptor(Encoder):
     """HOG and colour. Tokens [B, 1, D], mask all True."""
 
     class Config(Encoder.Config):
-        side: int = Field(64, ge=32, le=256, multiple_of=16, description="Pixels a side of the square that is looked at.")
-        cell: int = Field(8, ge=4, le=16, description="Pixels a side of a cell, the area of one histogram.")
+        side: int = Field(128, ge=32, le=256, multiple_of=16, description="Pixels a side of the square that is looked at.")
+        cell: int = Field(32, ge=4, le=128, description="Pixels a side of a cell, the area of one histogram.")
+
+        @model_validator(mode="after")
+        def _a_block_fits(self) -> Descriptor.Config:
+            if self.side < _BLOCK * self.cell:
+                raise ValueError(f"side is {self.side}, less than {_BLOCK} cells of {self.cell} pixels")
+            return self
 
     modality = "image"
     frozen = True
@@ -47,7 +56,7 @@ class Descriptor(Encoder):
         self.side = config.side
         self.cell = config.cell
         blocks = config.side // config.cell - _BLOCK + 1
-        self.width = _DIRECTIONS * (_BLOCK * blocks) ** 2 + 6 * _COLOUR_GRID**2 + 2
+        self.width = _DIRECTIONS * (_BLOCK * blocks) ** 2 + _OTHERS
         # Not persistent: they are state, not parameters, and `state` carries them.
         self.register_buffer("mean", torch.empty(0), persistent=False)
         self.register_buffer("deviation", torch.empty(0), persistent=False)
@@ -55,13 +64,16 @@ class Descriptor(Encoder):
         self.deviation: Tensor
 
     def fit(self, samples: Sequence[Sample], rng: np.random.Generator) -> None:
-        """Mean and deviation of each feature, over at most 5000 of the pictures. Raises ConsilienceError without any."""
+        """Mean and deviation of each feature, over at most 5000 of the pictures; zeros without any."""
         if not len(samples):
-            raise fail(f"no row has a readable picture in {self.input.name!r}", "at least one", "leave the input out")
+            self._set(np.zeros(self.width), np.zeros(self.width))
+            return
         chosen = np.sort(rng.permutation(len(samples))[:_FITTED_ON])
         values = np.stack([self._features(samples[index]) for index in chosen])
         deviation = values.std(0, dtype=np.float64)
         deviation[np.ptp(values, axis=0) == 0] = 0.0  # rounding gives a constant a deviation
+        gradients = deviation[: self.width - _OTHERS]
+        gradients[:] = np.sqrt(np.square(gradients).mean())
         self._set(values.mean(0, dtype=np.float64), deviation)
 
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
