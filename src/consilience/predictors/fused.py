@@ -17,6 +17,7 @@ from consilience.progress import Budget
 from consilience.tasks.base import Task
 from consilience.train.features import encoders_state, fit_encoders, part, restore_encoders
 from consilience.train.loop import Train, best_epoch, train_network
+from consilience.train.threads import one_thread
 from consilience.types import Schema, State
 
 
@@ -50,7 +51,8 @@ class Fused(Predictor):
         budget: Budget,
     ) -> None:
         self.device = budget.device
-        with torch.random.fork_rng():
+        small = budget.device == "cpu" and all(encoder.frozen for encoder in self.encoders.values())
+        with one_thread(small), torch.random.fork_rng():
             torch.manual_seed(int(rng.integers(2**63)))
             # Made anew, so that their first weights come from the seed.
             self.encoders = {name: make_encoder(self.options, self.schema[name]) for name in self.inputs}

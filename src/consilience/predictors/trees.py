@@ -23,6 +23,7 @@ from consilience.progress import Budget
 from consilience.tasks.base import Task
 from consilience.train.features import Features, encoders_state, fit_encoders, part, restore_encoders
 from consilience.train.stacking import Rows, Scorers, labelled
+from consilience.train.threads import SMALL, one_thread
 from consilience.types import Schema, State
 
 PATIENCE = 15
@@ -118,15 +119,15 @@ class Trees(Predictor):
             n_iter_no_change=PATIENCE,
             random_state=seed,
         )
-        if held_out is None:
-            model.fit(matrix, fitted.encoded, sample_weight=fitted.weight)
-            self.rounds = self.rounds or most
-        else:
+        validation: dict[str, np.ndarray] = {}
+        if held_out is not None:
             present = self.present(view, held_out.rows)
             check = self._matrix(view, held_out.rows, present, self.scorers.scores(view, held_out.rows, present))
             validation = {"X_val": check, "y_val": held_out.encoded, "sample_weight_val": held_out.weight}
+        with one_thread(matrix.size < SMALL):
             model.fit(matrix, fitted.encoded, sample_weight=fitted.weight, **validation)
-            self.rounds = max(1, int(np.argmax(model.validation_score_)))
+        # The first of the validation scores is that of no round at all.
+        self.rounds = max(1, int(np.argmax(model.validation_score_))) if validation else self.rounds or most
         self.boosted = Boosted.from_sklearn(model, self.rounds)
 
     def _matrix(self, view: View, rows: np.ndarray, present: Present, scores: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -6,8 +6,7 @@ number of rows. Everything is float64 and full batch: there is no learning rate 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy.optimize import minimize
 
 from consilience.errors import fail
 from consilience.tasks.base import Task
+from consilience.train.threads import SMALL, one_thread
 
 STRENGTHS = (1e-1, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6)
 """What is tried, strong to weak, each started from the one before."""
@@ -49,21 +49,10 @@ def fit_linear(
 
     first = np.zeros(shape) if start is None else np.vstack([start.weights, start.bias])
     options = {"maxiter": 300, "ftol": 1e-8, "gtol": 1e-7}
-    with _one_thread():
+    with one_thread(features.size < SMALL):
         found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     solved = found.x.reshape(shape)
     return Linear(np.ascontiguousarray(solved[:-1]), solved[-1].copy())
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Steps of milliseconds: waiting for a second thread costs more than it brings, 2 to 5 times where the core is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def choose_linear(

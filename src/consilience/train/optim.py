@@ -15,7 +15,7 @@ def make_optimizer(network: nn.Module, rate: float, weight_decay: float) -> torc
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=True)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:

@@ -55,9 +55,12 @@ class Scorers:
             parts = [train.rows, train.encoded, train.weight]
             parts += [valid.rows, valid.encoded, valid.weight] if valid is not None else []
             key = ("scores", features.encoders[name].fingerprint(), digest(*parts), folds, seed, self.strengths.get(name))
-            self.strengths[name], self.models[name], scores[name] = view.store.once(
-                key, lambda name=name: self._fit(name, view, train, valid, task, folds, seed), lambda made: made[2].nbytes + 4096
+            made = view.store.once(
+                key,
+                lambda name=name: self._fit(name, view, train, valid, task, folds, seed),
+                lambda made: made[2].nbytes + 4096,
             )
+            self.strengths[name], self.models[name], scores[name] = made
         return scores
 
     def scores(self, view: View, rows: np.ndarray, present: Present) -> dict[str, np.ndarray]:

@@ -70,8 +70,7 @@ class Descriptor(Encoder):
             return
         chosen = np.sort(rng.permutation(len(samples))[:_FITTED_ON])
         values = np.stack([self._features(samples[index]) for index in chosen])
-        deviation = values.std(0, dtype=np.float64)
-        deviation[np.ptp(values, axis=0) == 0] = 0.0  # rounding gives a constant a deviation
+        deviation = values.std(0, dtype=np.float64)  # exactly zero for a constant: float64 sums equal float32 exactly
         gradients = deviation[: self.width - _OTHERS]
         gradients[:] = np.sqrt(np.square(gradients).mean())
         self._set(values.mean(0, dtype=np.float64), deviation)
@@ -83,8 +82,8 @@ class Descriptor(Encoder):
     def forward(self, batch: dict[str, Tensor]) -> Tokens:
         """values [B, D] -> [B, 1, D]."""
         assert len(self.mean), "fit or restore the encoder first"
-        scaled = (batch["values"] - self.mean) / self.deviation.clamp(min=torch.finfo(torch.float32).tiny)
-        values = scaled.clamp(-_CLIP, _CLIP).masked_fill(self.deviation == 0, 0.0).unsqueeze(1)
+        scaled = ((batch["values"] - self.mean) / self.deviation).clamp(-_CLIP, _CLIP)
+        values = scaled.masked_fill(self.deviation == 0, 0.0).unsqueeze(1)
         return Tokens(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device))
 
     def state(self) -> State:
@@ -123,9 +122,9 @@ def hog(pixels: np.ndarray, cell: int) -> np.ndarray:
     down, along = np.zeros_like(pixels), np.zeros_like(pixels)
     down[1:-1] = pixels[2:] - pixels[:-2]
     along[:, 1:-1] = pixels[:, 2:] - pixels[:, :-2]
+    strongest = (np.square(down) + np.square(along)).argmax(2)[..., None]
+    down, along = (np.take_along_axis(values, strongest, 2)[..., 0] for values in (down, along))
     magnitude = np.hypot(down, along)
-    strongest = magnitude.argmax(2)[..., None]
-    down, along, magnitude = (np.take_along_axis(values, strongest, 2)[..., 0] for values in (down, along, magnitude))
     direction = np.rad2deg(np.arctan2(down, along)) % 180
     vote = (direction * (_DIRECTIONS / 180)).astype(np.intp)
 
@@ -135,7 +134,7 @@ def hog(pixels: np.ndarray, cell: int) -> np.ndarray:
     votes = np.bincount(
         (place * _DIRECTIONS + vote[inside]).ravel(), magnitude[inside].ravel(), minlength=rows * columns * _DIRECTIONS
     )
-    cells = votes.reshape(rows, columns, _DIRECTIONS) / cell**2
+    cells = votes.reshape(rows, columns, _DIRECTIONS)
 
     blocks = np.lib.stride_tricks.sliding_window_view(cells, (_BLOCK, _BLOCK), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
     blocks = blocks.reshape(-1, _BLOCK * _BLOCK * _DIRECTIONS)

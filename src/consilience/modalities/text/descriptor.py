@@ -35,7 +35,7 @@ from consilience.types import Input, Sample, State, Tokens
 
 _SHORTEST, _LONGEST = 3, 5  # characters of a character term
 _MOST_TEXTS = 50_000  # `fit` draws this many: more change the directions little, and all of them may not fit in memory
-_ROUNDS = 2  # power iterations of the randomised SVD; 4 and 7 took longer and scored no better on two data sets
+_ROUNDS: Any = 2  # power iterations of the SVD (scikit-learn says str); 4 and 7 were slower, no better on two data sets
 _COVERED = 0.98  # share of word occurrences from which on words are enough
 _FEW, _WIDE, _NARROW = 5000, 512, 256  # up to so many texts, directions for them, directions for more
 _CACHED = 40  # longer runs of characters are seldom seen twice, and would make the cache large
@@ -116,8 +116,8 @@ class Descriptor(Encoder):
 
     def _weights(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Ids of the known terms, ascending int64 [n], and their weights float64 [n]."""
-        groups = (word_terms(text), self._word_ids), (character_terms(text), self._character_ids)
-        ids, weights = zip(*(self._group(terms, known) for terms, known in groups), strict=True)
+        groups = (word_terms, self._word_ids), (character_terms, self._character_ids)
+        ids, weights = zip(*(self._group(terms(text) if known else (), known) for terms, known in groups), strict=True)
         return np.concatenate(ids), np.concatenate(weights)
 
     def _group(self, terms: Iterable[str], known: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,125 @@
+"""One small table with everything in it: pictures, text, numbers and a category, some of it empty, broken or not there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pytest
+import torch
+
+ROWS = 120
+
+WORDS = {"calm": ("rest", "quiet", "sleep"), "fever": ("hot", "flush", "pulse"), "pain": ("ache", "sharp", "burn")}
+
+TINY: Mapping[str, Mapping[str, Any]] = {
+    "image": {"kind": "descriptor", "side": 32, "cell": 16},
+    "text": {"kind": "descriptor", "width": 8},
+}
+TINY_SCRATCH: Mapping[str, Mapping[str, Any]] = {
+    "image": {"kind": "scratch", "side": 16, "width": 32, "depth": 1, "heads": 2},
+    "text": {"kind": "scratch", "width": 16, "depth": 1, "heads": 2, "length": 8, "buckets": 200},
+    "tabular": {"kind": "scratch", "width": 16, "depth": 1, "heads": 2},
+}
+_TRAIN = {"epochs": 2, "batch": 32}
+PREDICTORS: Mapping[str, Mapping[str, Any]] = {
+    "fused": {"width": 16, "fusion": {"kind": "transformer", "depth": 1, "heads": 2}, "train": _TRAIN, "encoders": TINY},
+    "concat": {"kind": "fused", "width": 16, "fusion": "concat", "train": _TRAIN, "encoders": TINY},
+    "scratch": {
+        "kind": "fused",
+        "width": 16,
+        "fusion": {"kind": "transformer", "depth": 1, "heads": 2},
+        "train": _TRAIN,
+        "encoders": TINY_SCRATCH,
+    },
+    "linear": {"encoders": TINY, "strength": 0.01},
+    "stack": {"encoders": TINY, "folds": 2},
+    "trees": {"encoders": TINY, "folds": 2, "iterations": 8},
+    "single": {"encoders": TINY},
+}
+"""Every kind of predictor, as small as its options allow."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one picture of 16 x 16 pixels a row, brighter the higher the class of the row; 5 is broken, 6 cut off."""
+    folder = tmp_path_factory.mktemp("media")
+    rng = np.random.default_rng(1)
+    for row in range(ROWS):
+        pixels = np.clip(60 + 60 * (row % 3) + rng.normal(0, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
+        PIL.Image.fromarray(pixels).save(folder / f"{row}.png")
+    (folder / "5.png").write_bytes(b"no picture at all")
+    whole = (folder / "6.png").read_bytes()
+    (folder / "6.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def make_columns(rows: int = ROWS, target: str = "three") -> dict[str, list[str | None]]:
+    """Columns of strings, as a CSV has them. `target`: three or two classes, or a number. The class of a row is row % 3.
+
+    Row 0 is complete; 5 and 6 have broken pictures, 7 a path to nothing, 8 no picture, 9 no text, 10 no columns, 11 nothing.
+    """
+    rng = np.random.default_rng(0)
+    classes = [row % 3 for row in range(rows)]
+    names = sorted(WORDS)
+    columns: dict[str, list[str | None]] = {
+        "photo": [f"{row % ROWS}.png" for row in range(rows)],
+        "note": [
+            f"{rng.choice(WORDS[names[kind]])} {rng.choice(WORDS[names[rng.integers(3)]])} note taken on day {rng.integers(9)}"
+            for kind in classes
+        ],
+        "age": [f"{40 + 10 * kind + 8 * rng.normal():.1f}" for kind in classes],
+        "dose": [f"{rng.normal():.3f}" if rng.random() > 0.1 else None for _ in classes],
+        "ward": [("north", "south", "east")[kind if rng.random() < 0.6 else rng.integers(3)] for kind in classes],
+    }
+    missing = {"photo": {7: "gone.png", 8: None, 11: ""}, "note": {9: None, 11: " "}}
+    missing |= {name: {10: None, 11: None} for name in ("age", "dose", "ward")}
+    for name, cells in missing.items():
+        for row, cell in cells.items():
+            if row < rows:
+                columns[name][row] = cell
+    columns["answer"] = {
+        "three": [names[kind] for kind in classes],
+        "two": ["yes" if kind == 2 else "no" for kind in classes],
+        "number": [f"{10 + 3 * kind + rng.normal():.2f}" for kind in classes],
+    }[target]
+    return columns
+
+
+@pytest.fixture(scope="session")
+def columns() -> Callable[..., dict[str, list[str | None]]]:
+    return make_columns
+
+
+@pytest.fixture(scope="session")
+def table() -> Callable[..., pa.Table]:
+    """`make_columns` as an Arrow table; keywords that name a column replace its cells, or add it."""
+
+    def make(rows: int = ROWS, target: str = "three", **cells: list[Any]) -> pa.Table:
+        made = make_columns(rows, target) | cells
+        return pa.table({name: pa.array(values, pa.string()) for name, values in made.items()})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def settings() -> Callable[..., dict[str, Any]]:
+    """A sparse recipe with only the predictors named, tiny; keywords are further keys of the recipe."""
+
+    def make(*names: str, **more: Any) -> dict[str, Any]:
+        wanted = names or ("linear", "stack", "trees")
+        presets = ("fused", "single", "linear", "stack", "trees")  # what `balanced` holds is taken out
+        chosen = dict.fromkeys(presets) | {name: copy.deepcopy(dict(PREDICTORS[name])) for name in wanted}
+        return {"predictors": chosen, **more}
+
+    return make
