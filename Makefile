@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # The pins stand in the same pip command as everything else, so that no later command can bring another build of torch.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 
-TABLE := runs/demo-table/table.csv
+DATA := runs/demo-table
 RUN := runs/demo
 
 .PHONY: help demo test
@@ -20,12 +20,12 @@ help:
 	@echo "make test    check style and types, run the tests"
 
 demo: $(VENV)/demo.stamp
-	$(BIN)/python examples/demo/make_table.py $(dir $(TABLE))
-	$(BIN)/consilience inspect $(TABLE) --target answer
-	$(BIN)/consilience train $(TABLE) --target answer --split split --out $(RUN) --overwrite
-	$(BIN)/consilience evaluate $(RUN) $(TABLE)
-	$(BIN)/consilience predict $(RUN) $(TABLE) --out $(RUN)-predictions.csv --overwrite
-	@echo "The table is $(TABLE), the run $(RUN), its predictions $(RUN)-predictions.csv"
+	$(BIN)/python examples/demo/make_table.py $(DATA)
+	$(BIN)/consilience inspect $(DATA)/table.csv --target answer
+	$(BIN)/consilience train $(DATA)/table.csv --target answer --split split --out $(RUN) --overwrite
+	$(BIN)/consilience evaluate $(RUN) $(DATA)/test.csv
+	$(BIN)/consilience predict $(RUN) $(DATA)/test.csv --out $(RUN)-predictions.csv --overwrite
+	@echo "The table: $(DATA)/table.csv. The run: $(RUN). Its answers to the test rows: $(RUN)-predictions.csv."
 
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check .

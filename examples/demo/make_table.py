@@ -1,6 +1,6 @@
 """Write the demo's table: questions about pictures, and their answers.
 
-    python make_table.py OUT_DIR        ->  OUT_DIR/table.csv, OUT_DIR/images/...
+    python make_table.py OUT_DIR    ->  OUT_DIR/table.csv, its test rows alone in OUT_DIR/test.csv, OUT_DIR/images/...
 
 The pictures and questions are those of easy-VQA (Victor Zhou, 2019, MIT licence), read from the installed package
 `easy-vqa`. A seeded choice of them is taken. The test rows come from the official test part; validation rows are taken
@@ -26,7 +26,7 @@ PICTURES = {"train": 300, "valid": 75, "test": 125}
 
 
 def main(folder: Path) -> None:
-    """Write the table and its pictures below `folder`; files that are there already are replaced."""
+    """Write the two tables and the pictures below `folder`; files that are there already are replaced."""
     draw = random.Random(SEED)
     official = {
         "train": (easy_vqa.get_train_questions(), easy_vqa.get_train_image_paths()),
@@ -48,11 +48,16 @@ def main(folder: Path) -> None:
             shutil.copyfile(paths[picture], folder / image)
             chosen = sorted(draw.sample(asked[picture], min(QUESTIONS, len(asked[picture]))))
             rows += [(questions[number], image, answers[number], part) for number in chosen]
-    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
+    write(folder / "table.csv", rows)
+    write(folder / "test.csv", [row for row in rows if row[-1] == "test"])
+    print(f"{folder / 'table.csv'}: {len(rows)} questions about {sum(PICTURES.values())} pictures")
+
+
+def write(path: Path, rows: list[tuple[str, str, str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("question", "image", "answer", "split"))
         writer.writerows(rows)
-    print(f"{folder / 'table.csv'}: {len(rows)} questions about {sum(PICTURES.values())} pictures")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ AHEAD = 3
 class Batch:
     """B rows. For each input `places` [P] says which rows have it; `given` holds P rows of tensors, or tokens.
 
-    In a batch of fixed shape `given` has B rows for every input that any row has: the P present ones, then repetitions
-    that the model leaves out again.
+    In a batch of fixed shape `given` has B rows for every input: the P present ones, then repetitions that the model
+    leaves out again; for an input that no row has, tokens that are not there. Else it is None for such an input.
     """
 
     rows: np.ndarray
@@ -63,7 +63,7 @@ def make_batch(
         filled = np.concatenate([here, np.repeat(here[:1], len(rows) - len(here))]) if fixed else here
         length = encoder.length if fixed else None
         if not len(here):
-            given[name] = None
+            given[name] = _nothing(encoder, len(rows)) if fixed else None
         elif encoder.frozen:
             given[name] = _pad(view.tokens(encoder, name, rows[filled]), length)
         else:
@@ -126,6 +126,12 @@ def _order(count: int, sizes: np.ndarray | None, size: int, rng: np.random.Gener
             order[start : start + 16 * size] = run[np.argsort(sizes[run], kind="stable")]
     batches = [order[start : start + size] for start in range(0, count, size)]
     return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def _nothing(encoder: Encoder, rows: int) -> Tokens:
+    """Tokens that are not there, as many as an encoder may return: the length of the sequence is part of the shape."""
+    values = torch.zeros(rows, encoder.length, encoder.width)
+    return Tokens(values, torch.zeros(rows, encoder.length, dtype=torch.bool))
 
 
 def _pad(tokens: Tokens, length: int | None) -> Tokens:

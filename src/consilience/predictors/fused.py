@@ -12,6 +12,7 @@ from consilience.data.loader import make_batch
 from consilience.data.view import Present, View
 from consilience.errors import fail
 from consilience.model import Network
+from consilience.nn import one_thread
 from consilience.predictors.base import Context, Predictor, make_encoder
 from consilience.progress import Budget
 from consilience.tasks.base import Task
@@ -77,7 +78,7 @@ class Fused(Predictor):
     def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
         assert self.network is not None, "fit or restore first"
         batch = make_batch(view, self.encoders, rows, present, fixed=True)
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():  # how threads share the rows would show in the last bits
             raw, _ = self.network(batch.to(self.device))
         return raw.to("cpu", torch.float64).numpy()
 
