@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -33,15 +33,9 @@ ROWS = 80
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "linear": {"strength": 0.01},
     "single": {"inputs": ["note", "tabular"], "options": {"strength": 0.01}},
-    "stack": {"inputs": ["note", "tabular"], "folds": 2, "strength": 0.01, "strengths": {"note": 0.01, "tabular": 0.01}},
-    "trees": {
-        "inputs": ["note", "tabular"],
-        "folds": 2,
-        "iterations": 8,
-        "rate": 0.3,
-        "strengths": {"note": 0.01, "tabular": 0.01},
-    },
-    "fused": {"inputs": ["note", "tabular"], "width": 16, "fusion": "concat", "train": {"epochs": 2, "rate": 0.01}},
+    "stack": {"inputs": ["note", "tabular"], "folds": 2, "strength": 0.01},
+    "trees": {"inputs": ["note", "tabular"], "folds": 2, "iterations": 8, "rate": 0.3},
+    "fused": {"inputs": ["note", "tabular"], "width": 16, "fusion": {"kind": "concat"}, "train": {"epochs": 2, "rate": 0.01}},
     "transformer": {"depth": 1, "heads": 2},
     "image[descriptor]": {"side": 32, "cell": 16},
     "image[scratch]": {"side": 16, "width": 32, "depth": 1, "heads": 2},
@@ -87,14 +81,20 @@ def it(**options: Any) -> Tree:
     return {"predictors": {"it": options}}
 
 
-TWO = {"predictors": {"it": {"kind": "linear"}, "other": {"kind": "linear", "strength": 0.1, "inputs": ["tabular"]}}}
-ONE_COLUMN = {"exclude": ["dose", "ward"], **it(inputs=["age"], encoders={}, strengths={})}
+BASE: Tree = {"target": "answer", "refit": False, "select": {"method": "best", "calibrate": False}, **it()}
+TWO = {
+    "predictors": {
+        "it": {"kind": "linear", "inputs": ["note"]},
+        "other": {"kind": "linear", "inputs": ["tabular"], "strength": 0.01},
+    }
+}
+ONE_COLUMN = {"exclude": ["dose", "ward"], **it(inputs=["age"])}
 
 CASES: Mapping[str, Case] = {
     "target": Case("answer", "sick"),
     "exclude": Case([], ["age"]),
     "weight": Case(None, "importance"),
-    "inputs.*.modality": Case("text", "tabular", base={"inputs": {"it": {"columns": ["ward"]}}}),
+    "inputs.*.modality": Case("text", "tabular", base={"inputs": {"it": {"columns": ["note"]}}}),
     "inputs.*.columns": Case(["age"], ["age", "d*"], base={"inputs": {"it": {"modality": "tabular"}}}),
     "limits.pixels": Case(16 * 16, 16 * 16 - 1, "read"),
     "limits.bytes": Case(10_000, 20, "read"),
@@ -112,7 +112,7 @@ CASES: Mapping[str, Case] = {
     "task[classification].class_weight": Case("none", "balanced", base={"target": "sick"}),
     "task[classification].positive": Case("yes", "no", "task", {"target": "sick"}),
     "task[regression].log": Case(False, True, base={"target": "level"}),
-    "metric": Case("accuracy", "log_loss", base={"target": "sick", **it(kind="fused", train={"epochs": 6, "rate": 0.05})}),
+    "metric": Case("roc_auc", "accuracy", "task", {"target": "sick"}),
     "predictors.*.kind": Case("linear", "stack"),
     "select.method": Case("best", "ensemble", base=TWO),
     "select.only": Case("it", "other", base=TWO),
@@ -129,7 +129,7 @@ CASES: Mapping[str, Case] = {
     "predictors.*[single].encoders.*": Case({}, {"text": {"width": 2}}, base=it(inputs=["note"])),
     "predictors.*[single].model": Case("linear", "stack"),
     "predictors.*[single].options.*": Case({"strength": 0.01}, {"strength": 1.0}),
-    "predictors.*[stack].inputs": Case(None, ["note"], base=it(strengths={})),
+    "predictors.*[stack].inputs": Case(None, ["note"]),
     "predictors.*[stack].encoder": Case("descriptor", "raw", base=ONE_COLUMN),
     "predictors.*[stack].encoders.*": Case({}, {"text": {"width": 2}}),
     "predictors.*[stack].folds": Case(2, 4),
@@ -151,7 +151,7 @@ CASES: Mapping[str, Case] = {
     "predictors.*[fused].encoders.*": Case({}, {"text": {"width": 2}}),
     "predictors.*[fused].width": Case(16, 32),
     "predictors.*[fused].dropout": Case(0.0, 0.5),
-    "predictors.*[fused].fusion.kind": Case("concat", "transformer", base=it(fusion={})),
+    "predictors.*[fused].fusion.kind": Case("concat", "transformer"),
     "predictors.*[fused].fusion[concat].dropout": Case(0.0, 0.5),
     "predictors.*[fused].fusion[transformer].depth": Case(1, 2),
     "predictors.*[fused].fusion[transformer].heads": Case(1, 2),
@@ -191,30 +191,132 @@ CASES: Mapping[str, Case] = {
 }
 
 
-def steps(path: str) -> Iterator[tuple[str, str | None]]:
-    """`predictors.*[fused].width` -> (predictors, None), (it, fused), (width, None); a `.*` at the end is the mapping itself."""
-    for step in path.removesuffix(".*").split("."):
-        name, _, kind = step.removesuffix("]").partition("[")
-        yield ("it" if name == "*" else name), kind or None
+def steps(path: str) -> list[tuple[str, str | None]]:
+    """`predictors.*[fused].width` -> (predictors, None), (it, fused), (width, None); a last `.*` is the mapping itself."""
+    found = [step.removesuffix("]").partition("[") for step in path.removesuffix(".*").split(".")]
+    return [("it" if name == "*" else name, kind or None) for name, _, kind in found]
 
 
-def base(path: str, case: Case) -> Tree:
-    """The recipe of both runs: the components that the path names, small, and what the case adds."""
-    tree: Tree = {"target": "answer", "refit": False, "select": {"method": "best"}, "predictors": {"it": {}}}
-    tree = copy.deepcopy(recipe.merge(tree, case.base))
+def pair(path: str, case: Case) -> tuple[str, str]:
+    """The recipes of both runs, as JSON: they differ in the key at `path` and in nothing else."""
+    tree = copy.deepcopy(recipe.merge(BASE, case.base))
     node = tree
-    for name, kind in steps(path):
+    for name, kind in steps(path)[:-1]:
         node = node.setdefault(name, {})
-        if kind is not None:
-            node["kind"] = kind
-        if not isinstance(node, dict):
-            break
-    trained = tree["predictors"]["it"]
-    encoder = re.fullmatch(r"predictors\.\*\.encoders\.(\w+)\[(\w+)\]\.\w+", path)
+        node |= {"kind": kind} if kind else {}
+    fill(tree["predictors"]["it"], path)
+    texts = []
+    for value in (case.first, case.second):
+        node = tree
+        for name, _ in steps(path)[:-1]:
+            node = node[name]
+        node[steps(path)[-1][0]] = value
+        texts.append(json.dumps(tree, sort_keys=True))
+    return texts[0], texts[1]
+
+
+def fill(predictor: Tree, path: str) -> None:
+    """Choose the kind where nothing does yet, and make small what nobody set."""
+    encoder = re.search(r"encoders\.(\w+)\[(\w+)\]", path)
     if encoder:
-        trained |= {"kind": "linear" if encoder[2] == "descriptor" else "fused", "inputs": [INPUT[encoder[1]]]}
-    trained.setdefault("kind", "linear")
-    return tree
+        predictor |= {"kind": "fused" if encoder[2] == "scratch" else "linear", "inputs": [INPUT[encoder[1]]]}
+    kind = predictor.setdefault("kind", "linear")
+    predictor |= recipe.merge(SMALL[kind], predictor)
+    if predictor.get("fusion", {}).get("kind") == "transformer":
+        predictor["fusion"] = recipe.merge(SMALL["transformer"], predictor["fusion"])
+    encoders = {"image": {"kind": "descriptor"}} | predictor.get("encoders", {})
+    predictor["encoders"] = {
+        name: recipe.merge(SMALL.get(f"{name}[{options['kind']}]", {}), options) for name, options in encoders.items()
+    }
 
 
-def main() -> None: ...
+def roles() -> dict[str, list[str | None]]:
+    """Columns that are targets or have another role: each stands in the table only where the recipe names it."""
+    kinds = np.arange(ROWS) % 3
+    draw = np.random.default_rng(5)
+    sick = ["yes" if kind == 2 else "no" for kind in kinds]
+    return {
+        "sick": sick,
+        "gaps": [None if row % 20 == 7 else cell for row, cell in enumerate(sick)],
+        "level": [str(10 ** int(kind)) for kind in (kinds + draw.integers(2, size=ROWS))],
+        "importance": [f"{value:.2f}" for value in draw.uniform(0.1, 4, ROWS)],
+        "patient": [f"p{row // 4}" for row in range(ROWS)],
+        "day": [str(day) for day in draw.permutation(ROWS)],
+        "part": [("train", "train", "valid", "test")[index] for index in draw.integers(4, size=ROWS)],
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) -> Callable[[str], Run]:
+    """Recipe as JSON -> what came of it. Kept, because many cases share a run."""
+
+    @cache
+    def train(text: str) -> Run:
+        made = columns(ROWS)
+        known = {"answer": made.pop("answer"), **roles()}
+        made |= {name: cells for name, cells in known.items() if f'"{name}"' in text}
+        table = pa.table({name: pa.array(cells, pa.string()) for name, cells in made.items()})
+        try:
+            run = pipeline.fit(table, recipe=recipe.validate(json.loads(text)), media_root=media)
+        except ConsilienceError as error:
+            return Run(error=str(error))
+        view, rows = run.view(table, media), np.arange(ROWS)
+        return Run(
+            run.answer(view, rows).scores,
+            tuple(part.tolist() for part in (run.splits.train, run.splits.valid, run.splits.test)),
+            json.dumps(dataclasses.asdict(run.selection)),
+            json.dumps(run.task.state().json),
+            json.dumps(view.counts(rows)),
+            sum("epoch" in line for line in run.log),
+        )
+
+    return train
+
+
+def differ(first: Run, second: Run, part: str) -> bool:
+    """Whether that part differs; scores must by more than rounding."""
+    one, other = getattr(first, part), getattr(second, part)
+    if part != "scores":
+        return bool(one != other)
+    return one.shape != other.shape or bool(np.abs(one - other).max() > 1e-6)
+
+
+def test_every_key_has_a_case_and_every_case_a_key() -> None:
+    assert set(CASES) == {key.path for key in recipe.keys()}
+
+
+@pytest.mark.parametrize("path", CASES)
+def test_the_key_changes_the_run(path: str, trained: Callable[[str], Run]) -> None:
+    case = CASES[path]
+    first, second = map(trained, pair(path, case))
+    assert differ(first, second, case.differs), f"{path} changes nothing"
+    assert not first.error
+    assert bool(second.error) == (case.differs == "error"), second.error
+
+
+def test_equal_recipes_give_equal_runs(trained: Any) -> None:
+    """Else a difference would prove nothing."""
+    path = "predictors.*.encoders.text[scratch].dropout"
+    text, _ = pair(path, CASES[path])
+    first, second = trained.__wrapped__(text), trained.__wrapped__(text)
+    assert first is not second
+    for part in dataclasses.fields(Run):
+        one, other = getattr(first, part.name), getattr(second, part.name)
+        assert np.array_equal(one, other) if part.name == "scores" else one == other, part.name
+
+
+def test_an_unusable_device_is_named_and_the_wanted_one_is_used(
+    columns: Callable[..., dict[str, list[str | None]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` and `cpu` are the same here, so that runs cannot tell whether the key decides."""
+    with pytest.raises(ConsilienceError, match="the device 'cuda:99' cannot be used"):
+        pipeline.device("cuda:99")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (pipeline.device("auto"), pipeline.device("cpu")) == ("cuda", "cpu")
+    made = {name: columns(ROWS)[name] for name in ("age", "answer")}
+    text, _ = pair("predictors.*[fused].train.epochs", Case(1, 1, base={"device": "cpu", **it(inputs=["age"])}))
+    run = pipeline.fit(pa.table(made), recipe=recipe.validate(json.loads(text)))
+    fused = run.predictors["it"]
+    assert isinstance(fused, Fused)
+    assert fused.device == "cpu"
+    assert {parameter.device.type for parameter in fused.network.parameters()} == {"cpu"}  # type: ignore[union-attr]

@@ -6,9 +6,6 @@ input is a false mask and never a zero sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -96,14 +93,3 @@ def sinusoids(positions: Tensor, width: int, longest: float = 10_000.0) -> Tenso
     rates = longest ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
     angles = positions.to(torch.float32).unsqueeze(-1) * rates
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch works on one thread in here."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

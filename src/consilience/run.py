@@ -220,7 +220,7 @@ def _read_splits(path: Path) -> Splits:
         rows, parts = table.column("row").to_numpy(), np.array(table.column("part").to_pylist())
     except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
         raise fail(f"{path} is damaged: {error}", "rows and parts", "train the run again") from None
-    return Splits(*(rows[parts == part] for part in ("train", "valid", "test")), notes)
+    return Splits(rows[parts == "train"], rows[parts == "valid"], rows[parts == "test"], notes)
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

@@ -212,7 +212,7 @@ def test_calibration_finds_by_how_much_scores_were_made_too_sharp(factor: float)
     truth = np.exp(task.scores(logits))
     scores = np.repeat(task.scores(factor * logits), 3, axis=0)
     labels = np.tile(np.arange(3), 60)
-    temperature = task.calibrate(scores, labels, truth.reshape(-1))
+    temperature = task.calibrate(scores, labels, truth.reshape(-1) * 1e7)  # so many rows that the prior says nothing
     assert temperature == pytest.approx(factor, rel=1e-5)
     assert np.allclose(np.exp(task.temper(scores, temperature))[::3], truth, atol=1e-5)
 
@@ -220,9 +220,15 @@ def test_calibration_finds_by_how_much_scores_were_made_too_sharp(factor: float)
 def test_calibration_stays_within_its_bounds() -> None:
     task = fitted(["a", "b"])
     right, wrong = np.array([1, 1, 1]), np.array([0, 0, 0])
-    scores, weight = ones(0.9, 0.8, 0.7), np.ones(3)
+    scores, weight = ones(0.9, 0.8, 0.7), np.full(3, 1e9)
     assert task.calibrate(scores, right, weight) == pytest.approx(math.exp(-2), rel=1e-5)
     assert task.calibrate(scores, wrong, weight) == pytest.approx(math.exp(2), rel=1e-5)
+
+
+def test_few_rows_without_an_error_do_not_ask_for_certainty() -> None:
+    # d/dt of -log sigmoid(e^-t log 9) + 2 t^2 is zero where e^-t log 9 / (1 + 9^(e^-t)) = -4 t: t = -0.0520.
+    task = fitted(["a", "b"])
+    assert math.log(task.calibrate(ones(0.9), np.array([1]), np.ones(1))) == pytest.approx(-0.0520, abs=2e-4)
 
 
 def test_tempering_by_hand() -> None:

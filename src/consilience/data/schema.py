@@ -95,17 +95,16 @@ def check_columns(schema: Schema, table: Table, *, target: bool = False) -> None
 
 def _named_roles(table: Table, recipe: Recipe) -> dict[str, tuple[Role, str]]:
     """Columns whose role the recipe states."""
-    wanted: list[tuple[str, str, Role]] = []
-    for key, name, role in (
+    stated: tuple[tuple[str, str | None, Role], ...] = (
         ("target", recipe.target, "target"),
         ("weight", recipe.weight, "weight"),
         ("split.column", recipe.split.column, "split"),
         ("split.group", recipe.split.group, "group"),
         ("split.time", recipe.split.time, "time"),
-    ):
-        if name is not None:
-            wanted.append((key, name, role))  # type: ignore[arg-type]
-    wanted += [("exclude", name, "excluded") for name in recipe.exclude]
+    )
+    wanted: list[tuple[str, str, Role]] = [(key, name, role) for key, name, role in stated if name is not None]
+    for name in recipe.exclude:
+        wanted.append(("exclude", name, "excluded"))
     roles: dict[str, tuple[Role, str]] = {}
     problems: list[Problem] = []
     for key, name, role in wanted:
@@ -154,13 +153,13 @@ def _explicit(table: Table, name: str, spec: InputSpec, columns: tuple[str, ...]
     kinds = []
     for column in columns:
         claim = modality(spec.modality).detect(table.column(column))
-        if claim is None:
+        if claim is None and modality(spec.modality).grouped:
             raise fail(
-                f"inputs.{name} reads the column {column!r} as {spec.modality}, but none of its cells looks like that",
+                f"inputs.{name} reads the column {column!r} as {spec.modality}, but its cells are of no kind that this has",
                 f"cells that are {spec.modality}",
                 "choose another modality or column",
             )
-        kinds.append(claim.kind)
+        kinds.append(claim.kind if claim is not None else "")  # elsewhere the recipe knows better than the cells look
     return Input(name, spec.modality, columns, tuple(kinds))
 
 

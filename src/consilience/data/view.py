@@ -46,7 +46,7 @@ class View:
         self.weight_column = weight
         self._cells: dict[str, list[Cell]] = {}
         # Per input and row: None not read yet, "" present, else why it is missing. Small, so it outlives the store.
-        self._reasons = {name: np.full(len(table), None, dtype=object) for name in schema.names}
+        self._reasons: dict[str, list[str | None]] = {name: [None] * len(table) for name in schema.names}
         # A frozen encoder does not change after `fit` or `restore`; hashing its weights anew for every chunk would cost more
         # than encoding.
         self._fingerprints: WeakKeyDictionary[Encoder, str] = WeakKeyDictionary()
@@ -95,8 +95,8 @@ class View:
         found: dict[int, Sample | Missing] = {}
         unread = []
         for row in dict.fromkeys(rows.tolist()):
-            if self._reasons[name][row]:
-                found[row] = Missing(self._reasons[name][row])
+            if reason := self._reasons[name][row]:
+                found[row] = Missing(reason)
             elif (sample := self.store.get((id(self), name, row))) is not None:
                 found[row] = sample
             else:
@@ -131,7 +131,8 @@ class View:
         unread = rows[np.array([self._reasons[name][row] is None for row in rows], dtype=bool)]
         for start in range(0, len(unread), 1024):
             self.samples(name, unread[start : start + 1024])
-        return [self._reasons[name][row] for row in rows]
+        known = [self._reasons[name][row] for row in rows]
+        return [reason for reason in known if reason is not None]
 
     def notes(self, name: str, row: int) -> tuple[str, ...]:
         """What was cut or repaired when the sample was read."""

@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from consilience import component
 from consilience.fusions.base import Fusion
 from consilience.nn import MLP, masked_mean
 from consilience.types import Fused, Tokens
@@ -20,7 +19,7 @@ from consilience.types import Fused, Tokens
 class Concat(Fusion):
     """vector = MLP([mean tokens of input 1, mean tokens of input 2, ...])."""
 
-    class Config(component.Config):
+    class Config(Fusion.Config):
         dropout: float = Field(0.2, ge=0, lt=1, description="Share of hidden units dropped in training.")
 
     def __init__(self, *, config: Config, inputs: tuple[str, ...], width: int) -> None:

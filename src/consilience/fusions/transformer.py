@@ -13,7 +13,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from consilience import component
 from consilience.fusions.base import Fusion
 from consilience.nn import Block
 from consilience.types import Fused, Tokens
@@ -22,7 +21,7 @@ from consilience.types import Fused, Tokens
 class Transformer(Fusion):
     """vector = summary token after `depth` blocks over [summary, tokens of all inputs]."""
 
-    class Config(component.Config):
+    class Config(Fusion.Config):
         depth: int = Field(2, ge=1, le=48, description="Number of transformer blocks.")
         heads: int = Field(4, ge=1, le=64, description="Attention heads per block; divides the width.")
         dropout: float = Field(0.2, ge=0, lt=1, description="Share of activations dropped in training.")

@@ -27,6 +27,7 @@ from consilience.files import read_json, write_json
 from consilience.metrics import GREATER_IS_BETTER
 from consilience.progress import Budget
 from consilience.tasks.base import Task
+from consilience.train.threads import one_thread
 from consilience.types import Input, Schema, State
 
 __all__ = ["Predictor"]
@@ -84,7 +85,7 @@ class Predictor(ABC):
         ]
         if problems:
             raise ConsilienceError(*problems)
-        self.inputs = tuple(name for name in schema.names if name in names)
+        self.inputs: tuple[str, ...] = tuple(name for name in schema.names if name in names)
 
     @classmethod
     def expand(cls, name: str, config: Any, schema: Schema) -> dict[str, Predictor]:
@@ -116,11 +117,12 @@ class Predictor(ABC):
         here = self.present(view, rows, present)
         scores = np.tile(task.prior(), (len(rows), 1))
         some = np.flatnonzero(np.stack(list(here.values())).any(0))
-        for start in range(0, len(some), CHUNK):
-            part = some[start : start + CHUNK]
-            padded = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part))])
-            raw = self.raw(view, rows[padded], {name: values[padded] for name, values in here.items()})
-            scores[part] = task.scores(raw)[: len(part)]
+        with one_thread():  # how threads share out the rows of a chunk shows in the last bits
+            for start in range(0, len(some), CHUNK):
+                part = some[start : start + CHUNK]
+                padded = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part))])
+                raw = self.raw(view, rows[padded], {name: values[padded] for name, values in here.items()})
+                scores[part] = task.scores(raw)[: len(part)]
         return scores
 
     def present(self, view: View, rows: np.ndarray, present: Present | None = None) -> dict[str, np.ndarray]:

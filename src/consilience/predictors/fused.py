@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -12,7 +14,6 @@ from consilience.data.loader import make_batch
 from consilience.data.view import Present, View
 from consilience.errors import fail
 from consilience.model import Network
-from consilience.nn import one_thread
 from consilience.predictors.base import Context, Predictor, make_encoder
 from consilience.progress import Budget
 from consilience.tasks.base import Task
@@ -31,7 +32,7 @@ class Fused(Predictor):
         fusion: chosen("fusions") = Field(  # type: ignore[valid-type]
             default_factory=lambda: component.choose("fusions", "transformer"), description="How tokens become one vector."
         )
-        train: Train = Field(Train(), description="How the network is trained.")
+        train: Train = Field(default_factory=lambda: Train.model_validate({}), description="How the network is trained.")
 
     def __init__(self, *, config: Config, schema: Schema) -> None:
         super().__init__(config=config, schema=schema)
@@ -59,18 +60,22 @@ class Fused(Predictor):
             self.encoders = {name: make_encoder(self.options, self.schema[name]) for name in self.inputs}
             fit_encoders(self.encoders, view, train, context.seed)
             network = self.network = self._network(context.task).to(budget.device)
-            validate = None
-            if valid is not None:
-                encoded, weight = context.task.encode(view.target(valid)), view.weight(valid)
-
-                def validate() -> float:
-                    network.eval()
-                    return context.value(self.scores(view, valid, context.task), encoded, weight)
-
-            label = "fused" if len(self.inputs) > 1 else self.inputs[0]
+            validate = None if valid is None else self._validation(view, valid, context)
+            label = "fused" if len(self.inputs) > 1 else next(iter(self.inputs))
             history = train_network(network, view, train, context.task, self.options.train, rng, budget, label, validate)
         self.epochs = best_epoch(history)
         self.history = [{"epoch": item.epoch, "loss": item.loss, "metric": item.metric} for item in history]
+
+    def _validation(self, view: View, valid: np.ndarray, context: Context) -> Callable[[], float]:
+        """A function that gives the metric on the validation rows, larger is better, as the network stands."""
+        encoded, weight = context.task.encode(view.target(valid)), view.weight(valid)
+
+        def validate() -> float:
+            assert self.network is not None
+            self.network.eval()
+            return context.value(self.scores(view, valid, context.task), encoded, weight)
+
+        return validate
 
     def settled(self) -> Config:
         return self.options.model_copy(update={"train": self.options.train.model_copy(update={"stop": self.epochs})})
@@ -78,7 +83,7 @@ class Fused(Predictor):
     def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
         assert self.network is not None, "fit or restore first"
         batch = make_batch(view, self.encoders, rows, present, fixed=True)
-        with torch.no_grad(), one_thread():  # how threads share the rows would show in the last bits
+        with torch.no_grad():
             raw, _ = self.network(batch.to(self.device))
         return raw.to("cpu", torch.float64).numpy()
 

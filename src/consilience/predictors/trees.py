@@ -114,8 +114,8 @@ class Trees(Predictor):
             l2_regularization=self.options.penalty,
             max_features=self.options.share,
             min_samples_leaf=int(np.clip(len(fitted.rows) // 50, 2, 20)),
-            categorical_features=self._categorical() or None,
-            early_stopping=held_out is not None,
+            categorical_features=self._categorical() or None,  # type: ignore[arg-type]
+            early_stopping=held_out is not None,  # type: ignore[arg-type]
             n_iter_no_change=PATIENCE,
             random_state=seed,
         )

@@ -106,11 +106,13 @@ class Scorers:
         else:
             whole = fit_linear(*fitted, task, strength)
         labels = train.encoded if np.issubdtype(train.encoded.dtype, np.integer) else None
-        group = view.groups(train.rows)
+        groups = view.groups(train.rows)
+        group = None if groups is None else groups.tolist()
         fold = kfold(seen, folds, labels, group, np.random.default_rng([seed, *name.encode()]))
         for index in range(folds):
             # From zero: a start from the model of all rows would let the left-out ones shine through.
-            model = fit_linear(*(part[fold != index] for part in fitted), task, strength)
+            features_in, encoded_in, weight_in = (part[fold != index] for part in fitted)
+            model = fit_linear(features_in, encoded_in, weight_in, task, strength)
             scores[seen[fold == index]] = model.raw(fitted[0][fold == index])
         return strength, whole, _centred(scores)
 

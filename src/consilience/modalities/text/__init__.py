@@ -158,6 +158,8 @@ class Text(Modality):
         figures = f"{middle:g} word{'s' if middle > 1 else ''} in the middle cell, {different}"
         if middle >= 3 and (share >= 0.5 or not few):
             return Claim(0.9, f"free text: {figures}")
+        if middle >= 4 and column.distinct > 20:  # sentences that come back, as questions do, are no category
+            return Claim(0.8, f"repeated sentences: {figures}")
         if share >= 0.5:
             return Claim(0.5, f"short text: {figures}")
         return None
