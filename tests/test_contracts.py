@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from consilience import component
+from consilience.encoders.base import Encoder
 from consilience.errors import ConsilienceError
 from consilience.fusions.base import Fusion
-from consilience.types import Tokens
+from consilience.metrics import GREATER_IS_BETTER
+from consilience.modalities.base import Modality
+from consilience.types import Input, Limits, Missing, Sample, Tokens
 
 INPUTS = ("audio", "notes", "scan")
 WIDTH, ROWS = 16, 5
@@ -113,3 +121,193 @@ def test_fusion_registers_and_uses_every_parameter(fusion: Fusion) -> None:
     unused = [name for name, value in fusion.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
     # Queries and keys of a single head may carry no gradient where softmax saturates; nothing here is that extreme.
     assert not unused
+
+
+# Modalities and their encoders
+
+
+def png(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+WORDS = [
+    "the",
+    "dress",
+    "fits",
+    "well",
+    "and",
+    "the",
+    "colour",
+    "is",
+    "as",
+    "bright",
+    "as",
+    "it",
+    "looks",
+    "in",
+    "the",
+    "shop",
+    "window",
+]
+
+# For every modality an input and the cells of twelve rows. A modality without an entry fails the first test.
+EXAMPLES: dict[str, tuple[Input, list[dict[str, Any]]]] = {
+    "image": (Input("photo", "image", ("photo",), ("",)), [{"photo": png(seed)} for seed in range(12)]),
+    "text": (
+        Input("review", "text", ("review",), ("",)),
+        [{"review": " ".join(WORDS[start : start + 4 + start % 5])} for start in range(12)],
+    ),
+    "tabular": (
+        Input("account", "tabular", ("age", "plan", "since"), ("number", "category", "date")),
+        [
+            {"age": str(20 + row), "plan": "abc"[row % 2 if row < 6 else 2], "since": f"2024-0{1 + row % 9}-03"}
+            for row in range(12)
+        ],
+    ),
+}
+
+
+def read_all(name: str) -> tuple[Modality, Input, list[Any]]:
+    item, rows = EXAMPLES[name]
+    kind: Modality = component.find("modalities", name)()
+    samples = [kind.read(item, cells, Limits()) for cells in rows]
+    assert all(isinstance(sample, Sample) for sample in samples)
+    return kind, item, samples
+
+
+def encoders() -> list[tuple[str, str]]:
+    return [(name, kind) for name in EXAMPLES for kind in component.find("modalities", name)().encoders()]
+
+
+def make_encoder(name: str, kind: str) -> tuple[Encoder, list[Any]]:
+    modality, item, samples = read_all(name)
+    cls = component.load(modality.encoders()[kind])
+    torch.manual_seed(0)
+    encoder: Encoder = cls(config=cls.Config(), input=item)  # type: ignore[attr-defined]
+    encoder.fit(samples, np.random.default_rng(0))
+    return encoder.eval(), samples
+
+
+def encode(encoder: Encoder, samples: list[Any], length: int | None = None) -> Tokens:
+    with torch.no_grad():
+        return encoder(encoder.collate([encoder.prepare(sample) for sample in samples], length))
+
+
+def same(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_every_modality_has_an_example() -> None:
+    own = {name for name, source in component.names("modalities").items() if source == "consilience"}
+    assert set(EXAMPLES) == own
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_modality_reads_nothing_as_missing_and_never_raises(name: str) -> None:
+    kind, item, _ = read_all(name)
+    for junk in (None, "", float("nan")):
+        found = kind.read(item, dict.fromkeys(item.columns, junk), Limits())
+        assert isinstance(found, Missing) and found.reason
+    for junk in (b"\0\1", 10**30, -1.5, "\ud800", [1, 2], {"a": 1}):
+        assert isinstance(kind.read(item, dict.fromkeys(item.columns, junk), Limits()), Missing | Sample)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_modality_damages_by_severity(name: str) -> None:
+    kind, _, samples = read_all(name)
+    encoder, _ = make_encoder(name, "descriptor")
+    assert kind.corruptions
+    for damage in kind.corruptions.values():
+        untouched = [damage(sample, 0.0, np.random.default_rng(0)) for sample in samples]
+        assert all(same(encoder.prepare(a), encoder.prepare(b)) for a, b in zip(samples, untouched, strict=True))
+        broken = [damage(sample, 1.0, np.random.default_rng(0)) for sample in samples]
+        assert not all(same(encoder.prepare(a), encoder.prepare(b)) for a, b in zip(samples, broken, strict=True))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_modality_takes_samples_apart(name: str) -> None:
+    kind, _, samples = read_all(name)
+    encoder, _ = make_encoder(name, "descriptor")
+    sample = samples[0]
+    indices = [part.index for part in kind.parts(sample)]
+    assert len(indices) == len(set(indices)) >= 2
+    assert same(encoder.prepare(kind.keep(sample, indices)), encoder.prepare(sample))
+    for removed in indices:
+        kept = [index for index in indices if index != removed]
+        assert not same(encoder.prepare(kind.keep(sample, kept)), encoder.prepare(sample)), f"part {removed} does nothing"
+    drawn = kind.draw(sample, dict.fromkeys(indices, 0.5))
+    assert drawn and drawn != kind.draw(sample, dict.fromkeys(indices, -0.5))
+    assert kind.size(sample) > 0
+
+
+@pytest.mark.parametrize(("name", "kind"), encoders())
+def test_encoder_returns_tokens_as_it_says(name: str, kind: str) -> None:
+    encoder, samples = make_encoder(name, kind)
+    tokens = encode(encoder, samples, encoder.length)
+    assert tokens.values.shape == (len(samples), encoder.length, encoder.width)
+    assert tokens.mask.any(1).all(), "a present sample has a token"
+    assert torch.isfinite(tokens.values[tokens.mask]).all()
+    assert encode(encoder, samples).values.shape[1] <= encoder.length
+
+
+@pytest.mark.parametrize(("name", "kind"), encoders())
+def test_encoder_does_not_mix_rows(name: str, kind: str) -> None:
+    encoder, samples = make_encoder(name, kind)
+    whole, turned = encode(encoder, samples, encoder.length), encode(encoder, samples[::-1], encoder.length)
+    exact = {"atol": 0.0, "rtol": 0.0} if encoder.frozen else {"atol": 1e-5, "rtol": 0.0}
+    there = whole.mask.unsqueeze(-1)
+    assert torch.equal(whole.mask, turned.mask.flip(0))
+    assert torch.allclose(whole.values * there, turned.values.flip(0) * there, **exact)
+
+
+@pytest.mark.parametrize(("name", "kind"), encoders())
+def test_encoder_comes_back_from_its_state(name: str, kind: str) -> None:
+    encoder, samples = make_encoder(name, kind)
+    cls = type(encoder)
+    again = cls(config=encoder.config, input=encoder.input)
+    again.restore(encoder.state())
+    again.load_state_dict(encoder.state_dict())
+    one, two = encode(encoder, samples), encode(again.eval(), samples)
+    assert torch.equal(one.mask, two.mask) and torch.equal(one.values[one.mask], two.values[two.mask])
+    assert encoder.fingerprint() == again.fingerprint()
+    other = cls(config=encoder.config, input=encoder.input)
+    other.fit(samples[:4], np.random.default_rng(0))
+    assert other.fingerprint() != encoder.fingerprint()
+
+
+@pytest.mark.parametrize(("name", "kind"), encoders())
+def test_encoder_is_frozen_or_learns_with_all_it_has(name: str, kind: str) -> None:
+    encoder, samples = make_encoder(name, kind)
+    parameters = dict(encoder.named_parameters())
+    if encoder.frozen:
+        assert not parameters
+        return
+    tokens = encoder.train()(encoder.collate([encoder.prepare(sample) for sample in samples]))
+    tokens.values[tokens.mask].square().sum().backward()
+    assert parameters and all(value.grad is not None for value in parameters.values())
+
+
+# Tasks
+
+
+@pytest.mark.parametrize("name", component.names("tasks"))
+def test_task_comes_back_from_its_state_and_measures_what_it_says(name: str) -> None:
+    cls = component.find("tasks", name)
+    target = ["0", "1", "1", "0", "1", "0"]
+    task = cls(config=cls.Config())  # type: ignore[attr-defined]
+    task.fit(target)
+    raw = np.random.default_rng(0).standard_normal((6, task.outputs))
+    scores = task.scores(raw)
+    found = task.measure(scores, task.encode(target))(np.ones(6))
+    assert set(found) == set(task.metrics) <= set(GREATER_IS_BETTER)
+    assert {task.default_metric, task.proper} <= set(task.metrics)
+    assert task.head(8)(torch.zeros(2, 8)).shape == (2, task.outputs)
+    assert task.prior().shape == (scores.shape[1],)
+    assert np.allclose(task.combine([scores, scores], np.full((2, 6), 0.5)), scores)
+    again = cls(config=cls.Config())  # type: ignore[attr-defined]
+    again.restore(task.state())
+    assert again.decode(scores) == task.decode(scores)
+    assert np.array_equal(again.encode(target), task.encode(target))

@@ -100,6 +100,7 @@ def test_import_is_light() -> None:
 
 
 def test_help_loads_no_torch() -> None:
-    code = "import sys; sys.argv = ['consilience', '--help']\nfrom consilience.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    code = "import sys; sys.argv = ['consilience', '--help']\n"
+    code += "from consilience.cli import main\ntry: main()\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'sklearn'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
