@@ -121,8 +121,8 @@ def run(case: str, folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def write_table() -> None:
-    """RESULTS.md from every JSON of `results`."""
+def table() -> str:
+    """RESULTS.md from every JSON of `results`; a figure without its JSON cannot stand in it."""
     lines = [
         "# Results",
         "",
@@ -152,7 +152,7 @@ def write_table() -> None:
         if default is not None:
             weights = " + ".join(f"{share:.2f} {chosen}" for chosen, share in default["chosen"].items())
             lines += ["", f"Chosen by default: {weights}.", "", f"    {default['command']}"]
-    (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -173,7 +173,8 @@ def main() -> None:
                 continue
             print(case, flush=True)
             path.write_text(json.dumps(run(case, options.data, options.seed), indent=1) + "\n")
-    write_table()
+            (HERE / "RESULTS.md").write_text(table())  # after every case, so that an interrupted run has its page
+    (HERE / "RESULTS.md").write_text(table())
 
 
 def _file(case: str) -> str:

@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -86,7 +86,7 @@ BASE: Tree = {"target": "answer", "refit": False, "select": {"method": "best", "
 TWO = {
     "predictors": {
         "it": {"kind": "linear", "inputs": ["note"]},
-        "other": {"kind": "linear", "inputs": ["photo"], "strength": 0.01},
+        "other": {"kind": "linear", "inputs": ["tabular"], "strength": 0.001},
     }
 }
 ONE_COLUMN = {"exclude": ["dose", "ward"], **it(inputs=["age"])}
@@ -231,7 +231,7 @@ def fill(predictor: Tree, path: str) -> None:
     }
 
 
-def roles() -> dict[str, list[str | None]]:
+def roles() -> dict[str, Sequence[str | None]]:
     """Columns that are targets or have another role: each stands in the table only where the recipe names it."""
     kinds = np.arange(ROWS) % 3
     draw = np.random.default_rng(5)
@@ -253,7 +253,7 @@ def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) ->
 
     @cache
     def train(text: str) -> Run:
-        made = columns(ROWS)
+        made: dict[str, Sequence[str | None]] = dict(columns(ROWS))
         known = {"answer": made.pop("answer"), **roles()}
         made |= {name: cells for name, cells in known.items() if f'"{name}"' in text}
         table = pa.table({name: pa.array(cells, pa.string()) for name, cells in made.items()})
