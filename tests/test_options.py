@@ -51,7 +51,7 @@ INPUT = {"image": "photo", "text": "note", "tabular": "tabular"}
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Outcome:
     """What is compared of a trained run; `error` alone where training was refused.
 
     read    what was missing, cut or repaired, counted by input
@@ -69,7 +69,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Case:
-    """Two values of a key, the part of `Run` that differs between them, and what else the recipe says in both."""
+    """Two values of a key, the part of `Outcome` that differs between them, and what else the recipe says in both."""
 
     first: Any
     second: Any
@@ -82,7 +82,13 @@ def it(**options: Any) -> Tree:
     return {"predictors": {"it": options}}
 
 
-BASE: Tree = {"target": "answer", "refit": False, "select": {"method": "best", "calibrate": False}, **it()}
+BASE: Tree = {
+    "target": "answer",
+    "device": "cpu",
+    "refit": False,
+    "select": {"method": "best", "calibrate": False},
+    **it(),
+}
 TWO = {
     "predictors": {
         "it": {"kind": "linear", "inputs": ["note"]},
@@ -94,16 +100,16 @@ ONE_COLUMN = {"exclude": ["dose", "ward"], **it(inputs=["age"])}
 CASES: Mapping[str, Case] = {
     "target": Case("answer", "sick"),
     "exclude": Case([], ["age"]),
-    "weight": Case(None, "importance"),
+    "weight": Case(None, "importance", base={"exclude": ["importance"]}),
     "inputs.*.modality": Case("text", "tabular", base={"inputs": {"it": {"columns": ["note"]}}}),
     "inputs.*.columns": Case(["age"], ["age", "d*"], base={"inputs": {"it": {"modality": "tabular"}}}),
     "limits.pixels": Case(16 * 16, 16 * 16 - 1, "read"),
     "limits.bytes": Case(10_000, 20, "read"),
     "limits.characters": Case(100, 5, "read"),
     "split.method": Case("stratified", "random", "splits"),
-    "split.column": Case(None, "part", "splits"),
-    "split.group": Case(None, "patient", "splits"),
-    "split.time": Case(None, "day", "splits"),
+    "split.column": Case(None, "part", "splits", {"exclude": ["part"]}),
+    "split.group": Case(None, "patient", "splits", {"exclude": ["patient"]}),
+    "split.time": Case(None, "day", "splits", {"exclude": ["day"]}),
     "split.valid": Case(0.15, 0.3, "splits"),
     "split.test": Case(0.15, 0.3, "splits"),
     "split.folds": Case(None, 3, "splits"),
@@ -232,7 +238,9 @@ def fill(predictor: Tree, path: str) -> None:
 
 
 def roles() -> dict[str, Sequence[str | None]]:
-    """Columns that are targets or have another role: each stands in the table only where the recipe names it."""
+    """Columns that are targets or have another role. Each stands in the table only where the recipe names it, be it to exclude
+    it: a role that is named wins over `exclude`, so that the column is no input in either run of a case.
+    """
     kinds = np.arange(ROWS) % 3
     draw = np.random.default_rng(5)
     sick = ["yes" if kind == 2 else "no" for kind in kinds]
@@ -248,11 +256,11 @@ def roles() -> dict[str, Sequence[str | None]]:
 
 
 @pytest.fixture(scope="module")
-def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) -> Iterator[Callable[[str], Run]]:
+def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) -> Iterator[Callable[[str], Outcome]]:
     """Recipe as JSON -> what came of it. Kept, because many cases share a run."""
 
     @cache
-    def train(text: str) -> Run:
+    def train(text: str) -> Outcome:
         made: dict[str, Sequence[str | None]] = dict(columns(ROWS))
         known = {"answer": made.pop("answer"), **roles()}
         made |= {name: cells for name, cells in known.items() if f'"{name}"' in text}
@@ -260,9 +268,9 @@ def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) ->
         try:
             run = pipeline.fit(table, recipe=recipe.validate(json.loads(text)), media_root=media)
         except ConsilienceError as error:
-            return Run(error=str(error))
+            return Outcome(error=str(error))
         view, rows = run.view(table, media), np.arange(ROWS)
-        return Run(
+        return Outcome(
             run.answer(view, rows).scores,
             tuple(part.tolist() for part in (run.splits.train, run.splits.valid, run.splits.test)),
             json.dumps(dataclasses.asdict(run.selection)),
@@ -276,7 +284,7 @@ def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) ->
         yield train
 
 
-def differ(first: Run, second: Run, part: str) -> bool:
+def differ(first: Outcome, second: Outcome, part: str) -> bool:
     """Whether that part differs; scores must by more than rounding."""
     one, other = getattr(first, part), getattr(second, part)
     if part != "scores":
@@ -289,12 +297,13 @@ def test_every_key_has_a_case_and_every_case_a_key() -> None:
 
 
 @pytest.mark.parametrize("path", CASES)
-def test_the_key_changes_the_run(path: str, trained: Callable[[str], Run]) -> None:
+def test_the_key_changes_the_run(path: str, trained: Callable[[str], Outcome]) -> None:
     case = CASES[path]
     first, second = map(trained, pair(path, case))
-    assert differ(first, second, case.differs), f"{path} changes nothing"
     assert not first.error
     assert bool(second.error) == (case.differs == "error"), second.error
+    assert differ(first, second, case.differs), f"{path} changes nothing"
+    assert not second.error or path.rpartition(".")[2] in second.error, "the message does not name the key"
 
 
 def test_equal_recipes_give_equal_runs(trained: Any) -> None:
@@ -303,7 +312,7 @@ def test_equal_recipes_give_equal_runs(trained: Any) -> None:
     text, _ = pair(path, CASES[path])
     first, second = trained.__wrapped__(text), trained.__wrapped__(text)
     assert first is not second
-    for part in dataclasses.fields(Run):
+    for part in dataclasses.fields(Outcome):
         one, other = getattr(first, part.name), getattr(second, part.name)
         assert np.array_equal(one, other) if part.name == "scores" else one == other, part.name
 
@@ -311,13 +320,13 @@ def test_equal_recipes_give_equal_runs(trained: Any) -> None:
 def test_an_unusable_device_is_named_and_the_wanted_one_is_used(
     columns: Callable[..., dict[str, list[str | None]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`auto` and `cpu` are the same here, so that runs cannot tell whether the key decides."""
+    """On a machine without a GPU `auto` and `cpu` are the same, so that runs cannot tell whether the key decides."""
     with pytest.raises(ConsilienceError, match="the device 'cuda:99' cannot be used"):
         pipeline.device("cuda:99")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert (pipeline.device("auto"), pipeline.device("cpu")) == ("cuda", "cpu")
     made = {name: columns(ROWS)[name] for name in ("age", "answer")}
-    text, _ = pair("predictors.*[fused].train.epochs", Case(1, 1, base={"device": "cpu", **it(inputs=["age"])}))
+    text, _ = pair("predictors.*[fused].train.epochs", Case(1, 1, base=it(inputs=["age"])))
     run = pipeline.fit(pa.table(made), recipe=recipe.validate(json.loads(text)))
     fused = run.predictors["it"]
     assert isinstance(fused, Fused)

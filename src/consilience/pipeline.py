@@ -12,13 +12,13 @@ from consilience import component
 from consilience.data.schema import infer_schema
 from consilience.data.split import Facts, Splits, split
 from consilience.data.store import Store
-from consilience.data.table import read_table
+from consilience.data.table import is_empty, read_table
 from consilience.data.view import View
 from consilience.errors import ConsilienceError, Problem, fail, nearest
 from consilience.predictors.base import Context, Predictor
 from consilience.progress import Budget, Progress, Silent
 from consilience.recipe import Recipe, make_recipe
-from consilience.run import Run, estimate, is_empty, load
+from consilience.run import Run, estimate, load
 from consilience.select import answer, select
 from consilience.tasks.base import Task
 from consilience.types import Schema

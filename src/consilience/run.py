@@ -23,7 +23,7 @@ from consilience import component
 from consilience.data.schema import check_columns
 from consilience.data.split import Splits
 from consilience.data.store import Store
-from consilience.data.table import read_table
+from consilience.data.table import is_empty, read_table
 from consilience.data.view import View
 from consilience.errors import fail
 from consilience.files import read_json, replacing, write_json
@@ -172,11 +172,6 @@ def load(folder: Path | str) -> Run:
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     splits = _read_splits(folder / "splits.parquet")
     return Run(recipe, kind, schema, task, predictors, selection, splits, str(head.get("table", "")), metrics, log)
-
-
-def is_empty(cell: Cell) -> bool:
-    """A cell in which nothing stands."""
-    return cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and np.isnan(cell))
 
 
 def _reasons(view: View, row: int, answered: bool) -> list[str]:

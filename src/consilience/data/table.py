@@ -103,6 +103,11 @@ class Table:
         return replace(self, data=pa.concat_tables([self.data, rest]), roots=(*self.roots, *shifted))
 
 
+def is_empty(cell: Cell) -> bool:
+    """A cell in which nothing stands."""
+    return cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and np.isnan(cell))
+
+
 def read_table(source: Any, media_root: Path | str | None = None) -> Table:
     """Read a CSV (also compressed) or Parquet file, or take an Arrow table.
 

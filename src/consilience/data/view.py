@@ -18,7 +18,7 @@ import torch
 
 from consilience.data.schema import modality
 from consilience.data.store import Store
-from consilience.data.table import Table
+from consilience.data.table import Table, is_empty
 from consilience.encoders.base import Encoder
 from consilience.errors import fail
 from consilience.nn import masked_deviation, masked_mean
@@ -87,7 +87,7 @@ class View:
         if column is None or column not in self.table.names:
             return None
         cells = self.cells(column)
-        names = [f"\0row {row}" if cells[row] is None else str(cells[row]) for row in rows]
+        names = [f"\0row {row}" if is_empty(cells[row]) else str(cells[row]) for row in rows]
         return np.unique(names, return_inverse=True)[1]
 
     def samples(self, name: str, rows: np.ndarray) -> list[Sample | Missing]:
