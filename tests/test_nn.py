@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from consilience.errors import ConsilienceError
 from consilience.nn import MLP, Attention, Block, masked_deviation, masked_mean, sinusoids
 
 MASK = torch.tensor([[True, True, False], [False, False, False], [False, True, False]])
@@ -142,7 +143,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 def test_heads_must_divide_the_width() -> None:
-    with pytest.raises(AssertionError, match="width 10 is no multiple of heads 4"):
+    with pytest.raises(ConsilienceError, match="width 10 is no multiple of heads 4"):
         Attention(10, 4, 0.0)
 
 

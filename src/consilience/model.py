@@ -44,16 +44,16 @@ class Network(nn.Module):
         name = self.names[index]
         given, places, rows = batch.given[name], batch.places[name], len(batch.rows)
         if given is None:
-            values = self.head_dtype().new_zeros(rows, 1, self.fusion.width)
+            values = self.like().new_zeros(rows, 1, self.fusion.width)
             return Tokens(values, torch.zeros(rows, 1, dtype=torch.bool, device=values.device))
         found = given if isinstance(given, Tokens) else self.encoders[index](given)
-        projected = self.projections[index](found.values.to(self.head_dtype().dtype))
+        projected = self.projections[index](found.values.to(self.like().dtype))
         count = len(places)  # in a batch of fixed shape what stands behind is repetition
         values = projected.new_zeros(rows, projected.shape[1], projected.shape[2])
         mask = torch.zeros(rows, projected.shape[1], dtype=torch.bool, device=projected.device)
         values[places], mask[places] = projected[:count], found.mask[:count]
         return Tokens(values, mask)
 
-    def head_dtype(self) -> Tensor:
+    def like(self) -> Tensor:
         """A parameter, for the device and type of new tensors."""
-        return next(self.fusion.parameters())
+        return next(self.projections.parameters())

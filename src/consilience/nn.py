@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from consilience.errors import fail
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the tokens that are there. values [B, N, D], mask [B, N] -> [B, D]; zeros where there is none."""
@@ -47,7 +49,10 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        assert width % heads == 0, f"width {width} is no multiple of heads {heads}"
+        if width % heads:
+            raise fail(
+                f"the width {width} is no multiple of the {heads} attention heads", "a multiple", "change one of the two"
+            )
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)

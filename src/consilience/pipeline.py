@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,8 @@ def device(wanted: str) -> str:
     import torch
 
     if wanted != "auto":
+        if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", wanted):
+            raise fail(f"the device is {wanted!r}", "auto, cpu, cuda, cuda:1 or mps", "choose one of them")
         try:
             torch.empty(0, device=wanted)
         except (RuntimeError, AssertionError) as error:

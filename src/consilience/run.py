@@ -128,7 +128,7 @@ class Run:
             write_json(part / "selection.json", asdict(self.selection))
             write_json(part / "metrics.json", _plain(self.metrics))
             (part / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
-            kinds = {name: _predictor_kind(self.predictors[name]) for name in self.selection.needed}
+            kinds = {name: _predictor_kind(self.recipe, name) for name in self.selection.needed}
             write_json(
                 part / "run.json",
                 {"format": FORMAT, "consilience": _version(), "predictors": kinds, "table": self.table_digest},
@@ -182,8 +182,10 @@ def _reasons(view: View, row: int, answered: bool) -> list[str]:
     return found if answered else [*found, "no input present: the training prior"]
 
 
-def _predictor_kind(predictor: Predictor) -> str:
-    return type(predictor).__module__.rsplit(".", 1)[-1]
+def _predictor_kind(recipe: Recipe, name: str) -> str:
+    """The kind of a predictor by its name, which is that of its entry in the recipe, or starts with it and a dot."""
+    entries = [entry for entry in recipe.predictors if name == entry or name.startswith(f"{entry}.")]
+    return recipe.predictors[max(entries, key=len)].kind
 
 
 def _version() -> str:

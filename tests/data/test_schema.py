@@ -114,7 +114,9 @@ def test_a_split_column_is_looked_for_only_where_nothing_else_is_said() -> None:
 
 
 def test_named_roles_win_over_what_the_cells_look_like() -> None:
-    table = whole(person=[f"p{row // 4}" for row in range(N)], day=[f"2024-01-{1 + row % 28:02}" for row in range(N)], w=[1.0] * N)
+    table = whole(
+        person=[f"p{row // 4}" for row in range(N)], day=[f"2024-01-{1 + row % 28:02}" for row in range(N)], w=[1.0] * N
+    )
     schema = infer(table, exclude=["colour"], weight="w", split={"group": "person", "time": "day"})
     assert {name: role for name, role in roles(schema).items() if role != "input"} == {
         "colour": "excluded",
@@ -139,7 +141,7 @@ def test_a_column_may_be_excluded_and_still_split_the_rows() -> None:
 @pytest.mark.parametrize("numbered", ["x{}", "x_{}", "x-{}", "x.{}", "x {}"])
 def test_eight_numbered_columns_are_an_input(numbered: str) -> None:
     names = [numbered.format(index) for index in range(1, 9)]
-    schema = infer(whole(**{name: AGE for name in names}))
+    schema = infer(whole(**dict.fromkeys(names, AGE)))
     assert schema["x"] == Input("x", "tabular", tuple(names), ("number",) * 8)
     assert schema["tabular"].columns == ("age", "colour")
     assert reason(schema, names[0]) == "one of 8 numbered columns x..: a block; 40 of 40 sampled cells are numbers"
@@ -171,7 +173,10 @@ def test_a_block_whose_stem_is_taken_gets_another_name() -> None:
 
 
 def test_an_explicit_input_keeps_its_name_and_others_give_way() -> None:
-    inputs = {"tabular": {"modality": "text", "columns": ["note"]}, "tabular_tabular": {"modality": "tabular", "columns": ["age"]}}
+    inputs = {
+        "tabular": {"modality": "text", "columns": ["note"]},
+        "tabular_tabular": {"modality": "tabular", "columns": ["age"]},
+    }
     schema = infer(make(note=NOTE, age=AGE, colour=COLOUR, size=AGE, answer=ANSWER), inputs=inputs)
     assert schema.names == ("tabular", "tabular_tabular", "tabular_tabular_tabular")
     assert len(set(schema.names)) == 3
@@ -179,7 +184,10 @@ def test_an_explicit_input_keeps_its_name_and_others_give_way() -> None:
 
 def test_an_explicit_input_may_have_the_name_of_another_column() -> None:
     schema = infer(whole(other=NOTE), inputs={"note": {"modality": "text", "columns": ["other"]}})
-    assert {item.name: item.columns[0] for item in schema.inputs if item.modality == "text"} == {"note": "other", "note_text": "note"}
+    assert {item.name: item.columns[0] for item in schema.inputs if item.modality == "text"} == {
+        "note": "other",
+        "note_text": "note",
+    }
     assert {column.column: column.input for column in schema.columns}["note"] == "note_text"
 
 
@@ -205,6 +213,11 @@ def test_a_column_of_an_unsure_claim_can_be_named() -> None:
     assert schema["code"] == Input("code", "tabular", ("code",), ("category",))
 
 
+def test_what_a_recipe_says_of_a_medium_goes_before_what_the_cells_look_like() -> None:
+    schema = infer(whole(), inputs={"scan": {"modality": "image", "columns": ["note"]}})
+    assert schema["scan"] == Input("scan", "image", ("note",), ("",))
+
+
 def test_one_column_may_be_two_inputs() -> None:
     spec = {"modality": "text", "columns": ["note"]}
     assert infer(whole(), inputs={"one": spec, "two": spec}).names == ("one", "two", "tabular")
@@ -218,14 +231,14 @@ def test_one_column_may_be_two_inputs() -> None:
         ({"x": {"modality": "txt", "columns": ["note"]}}, ["inputs.x.modality is 'txt'.*did you mean 'text'"]),
         ({"x": {"modality": "text", "columns": ["note", "colour"]}}, ["inputs.x has 2 columns.*one column for text"]),
         ({"x": {"modality": "tabular", "columns": ["answer"]}}, ["inputs.x uses the column 'answer', which has another role"]),
-        ({"x": {"modality": "image", "columns": ["age"]}}, ["'age' as image, but none of its cells looks like that"]),
+        ({"x": {"modality": "tabular", "columns": ["pair"]}}, ["'pair' as tabular, but its cells are of no kind"]),
         ({"x": {"modality": "txt", "columns": ["nope", "neither"]}}, ["'nope'", "'neither'", "'txt'"]),
-        ({"x": {"modality": "tabular", "columns": []}}, ["inputs.x has no column"]),
-        ({"x": {"modality": "tabular", "columns": ["ans*"]}}, ["inputs.x has no column"]),
+        ({"x": {"modality": "tabular", "columns": []}}, ["inputs.x has no column that is free"]),
+        ({"x": {"modality": "tabular", "columns": ["ans*"]}}, ["inputs.x has no column that is free"]),
     ],
 )
 def test_explicit_inputs_that_cannot_be(inputs: dict[str, Any], messages: list[str]) -> None:
-    found = problems(whole(), inputs=inputs)
+    found = problems(whole(pair=[[1, 2]] * N), inputs=inputs)
     assert len(found) == len(messages)
     for text, message in zip(found, messages, strict=True):
         assert re.search(message, text, re.DOTALL), text
@@ -276,7 +289,10 @@ def test_a_table_must_have_the_columns_of_the_run_and_may_have_others() -> None:
     check_columns(schema, make(colour=[1], age=[1], note=[1], more=[1]))
     with pytest.raises(ConsilienceError) as caught:
         check_columns(schema, make(Note=["x"], colour=["y"]))
-    assert [problem.found for problem in caught.value.problems] == ["the table has no column 'note'", "the table has no column 'age'"]
+    assert [problem.found for problem in caught.value.problems] == [
+        "the table has no column 'note'",
+        "the table has no column 'age'",
+    ]
     assert caught.value.problems[0].do.startswith("did you mean 'Note'?")
     for column in ("answer", "w"):  # what scoring needs beside
         with pytest.raises(ConsilienceError, match=f"no column '{column}'"):

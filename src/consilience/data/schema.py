@@ -55,8 +55,9 @@ def infer_schema(table: Table, recipe: Recipe) -> Schema:
         elif modality(kind).grouped:
             grouped.append((column, kind, claim))
         else:
-            inputs.append(Input(name, kind, (name,), (claim.kind,)))
-            notes.append(ColumnRole(name, "input", claim.reason, name))
+            free = _free(name, kind, {*recipe.inputs, *(other.name for other in inputs)})
+            inputs.append(Input(free, kind, (name,), (claim.kind,)))
+            notes.append(ColumnRole(name, "input", claim.reason, free))
     for item, reasons in _groups(grouped, {*recipe.inputs, *(other.name for other in inputs)}):
         inputs.append(item)
         notes += [ColumnRole(column, "input", reason, item.name) for column, reason in zip(item.columns, reasons, strict=True)]
@@ -78,10 +79,12 @@ def best_claim(column: Column) -> tuple[str | None, Claim]:
 
 
 def check_columns(schema: Schema, table: Table, *, target: bool = False) -> None:
-    """A table must have every column that the schema reads. Raises ConsilienceError naming all that are missing."""
-    needed = [column for item in schema.inputs for column in item.columns] + (
-        [schema.target] if target and schema.target else []
-    )
+    """A table must have every column that the schema reads; with `target` also what scoring needs, target and weight.
+
+    Raises ConsilienceError naming all that are missing.
+    """
+    scored = (schema.target, schema.role("weight")) if target else ()
+    needed = [column for item in schema.inputs for column in item.columns] + [name for name in scored if name is not None]
     raise_all(
         Problem(
             f"{table.source} has no column {name!r}",
@@ -133,6 +136,10 @@ def _columns(spec: InputSpec, table: Table, name: str, named: Iterable[str]) -> 
         if not matched:
             problems.append(Problem(f"inputs.{name}.columns names {pattern!r}", "a column", nearest(pattern, table.names)))
         found += [column for column in matched if column not in named or pattern == column]
+    if not found and not problems:
+        problems.append(
+            Problem(f"inputs.{name} has no column that is free", "at least one", "name columns that have no other role")
+        )
     problems += [
         Problem(f"inputs.{name} uses the column {column!r}, which has another role", "an input column", "choose one of the two")
         for column in found
@@ -200,9 +207,16 @@ def _groups(grouped: list[tuple[Column, str, Claim]], used: set[str]) -> list[tu
         groups.append((entries[0][0].name if len(entries) == 1 else kind, entries, ""))
     found = []
     for name, entries, prefix in groups:
-        free = name if name not in used else f"{name}_{entries[0][1]}"
+        free = _free(name, entries[0][1], used)
         used.add(free)
         columns = tuple(entry[0].name for entry in entries)
         item = Input(free, entries[0][1], columns, tuple(entry[2].kind for entry in entries))
         found.append((item, [prefix + entry[2].reason for entry in entries]))
     return found
+
+
+def _free(name: str, kind: str, used: set[str]) -> str:
+    """`name`, with the modality behind it as often as it takes to be no name in `used`."""
+    while name in used:
+        name = f"{name}_{kind}"
+    return name

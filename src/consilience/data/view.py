@@ -73,9 +73,10 @@ class View:
             return np.ones(len(rows))
         cells = self.cells(self.weight_column)
         values = np.array([_number(cells[row]) for row in rows])
-        if not (np.isfinite(values) & (values >= 0)).all():
+        wrong = ~(np.isfinite(values) & (values >= 0))
+        if wrong.any():
             raise fail(
-                f"the weight column {self.weight_column!r} has {int((~(values >= 0)).sum())} cells that are no weight",
+                f"the weight column {self.weight_column!r} has {wrong.sum()} cells that are no weight",
                 "a finite number >= 0 in every row",
                 "mend the column, or leave the weight away",
             )
@@ -87,7 +88,7 @@ class View:
         if column is None or column not in self.table.names:
             return None
         cells = self.cells(column)
-        names = [f"\0row {row}" if is_empty(cells[row]) else str(cells[row]) for row in rows]
+        names = [f"\0row {row}" if is_empty(cells[row]) else str(cells[row]).strip() for row in rows]
         return np.unique(names, return_inverse=True)[1]
 
     def samples(self, name: str, rows: np.ndarray) -> list[Sample | Missing]:

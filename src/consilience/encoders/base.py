@@ -42,6 +42,8 @@ class Encoder(nn.Module, ABC):
     """D of the tokens. May be known only after `fit` or `restore`."""
     length: int
     """The largest N that the encoder returns; prediction pads to it, so that shapes never depend on the batch."""
+    complete: ClassVar[bool] = True
+    """False: tokens hold NaN for what is missing, which only trees can take."""
     categorical: tuple[int, ...] = ()
     """Positions of D that hold category codes instead of quantities (NaN: unknown), for predictors that treat both."""
     frozen: bool

@@ -10,19 +10,20 @@ together needs no validation.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, ValidationError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from consilience import component
 from consilience.data.schema import modality
 from consilience.data.view import CHUNK, Present, View
 from consilience.encoders.base import Encoder
-from consilience.errors import ConsilienceError, Problem, fail, nearest
+from consilience.errors import ConsilienceError, Problem, fail, nearest, raise_all
 from consilience.files import read_json, write_json
 from consilience.metrics import GREATER_IS_BETTER
 from consilience.progress import Budget
@@ -87,6 +88,14 @@ class Predictor(ABC):
             raise ConsilienceError(*problems)
         self.inputs: tuple[str, ...] = tuple(name for name in schema.names if name in names)
 
+    def check_names(self, key: str, names: Iterable[str]) -> None:
+        """Raise ConsilienceError where an option names inputs that this predictor does not have."""
+        raise_all(
+            Problem(f"{key}.{name} names no input of the predictor", "one of its inputs", nearest(name, self.inputs))
+            for name in names
+            if name not in self.inputs
+        )
+
     @classmethod
     def expand(cls, name: str, config: Any, schema: Schema) -> dict[str, Predictor]:
         """The predictors that one entry of the recipe stands for, by name."""
@@ -147,7 +156,8 @@ class Predictor(ABC):
         folder.mkdir(parents=True)
         state = self.state()
         write_json(folder / "config.json", {"config": self.settled().model_dump(mode="json"), "state": state.json})
-        save_file({name: np.ascontiguousarray(array) for name, array in state.arrays.items()}, folder / "state.safetensors")
+        packed = save({name: np.ascontiguousarray(array) for name, array in state.arrays.items()})
+        (folder / "state.safetensors").write_bytes(packed)  # `save_file` would keep it from other users of the machine
 
     @classmethod
     def load(cls, folder: Path, schema: Schema, task: Task) -> Self:
@@ -176,6 +186,12 @@ def make_encoder(config: Predictor.Config, item: Input) -> Encoder:
             f"the input {item.name!r} ({item.modality}) has no encoder {kind!r}", "an encoder", nearest(str(kind), kinds)
         )
     cls = component.load(kinds[kind])
+    if not cls.complete:  # type: ignore[attr-defined]
+        raise fail(
+            f"the encoder {kind!r} of {item.name!r} leaves gaps as NaN, for trees, which use it by themselves",
+            "an encoder without gaps",
+            "choose descriptor or scratch",
+        )
     try:
         chosen = cls.Config.model_validate({key: value for key, value in options.items() if key != "kind"})
     except ValidationError as error:

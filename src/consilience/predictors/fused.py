@@ -13,6 +13,7 @@ from consilience.component import chosen
 from consilience.data.loader import make_batch
 from consilience.data.view import Present, View
 from consilience.errors import fail
+from consilience.fusions.base import Fusion
 from consilience.model import Network
 from consilience.predictors.base import Context, Predictor, make_encoder
 from consilience.progress import Budget
@@ -38,6 +39,7 @@ class Fused(Predictor):
         super().__init__(config=config, schema=schema)
         self.options = config
         self.encoders = {name: make_encoder(config, schema[name]) for name in self.inputs}
+        self._fusion()  # whether its options fit the width is known now, not after hours
         self.network: Network | None = None
         self.device = "cpu"
         self.epochs = 0
@@ -108,8 +110,10 @@ class Fused(Predictor):
         self.epochs, self.history = int(state.json.get("epochs", 0)), list(state.json.get("history", ()))
 
     def _network(self, task: Task) -> Network:
+        fusion = self._fusion()
+        return Network(self.encoders, fusion, task.head(fusion.width), self.options.dropout)
+
+    def _fusion(self) -> Fusion:
         options = self.options
-        fusion = component.find("fusions", options.fusion.kind)(
-            config=options.fusion.config, inputs=self.inputs, width=options.width
-        )
-        return Network(self.encoders, fusion, task.head(fusion.width), options.dropout)
+        cls = component.find("fusions", options.fusion.kind)
+        return cls(config=options.fusion.config, inputs=self.inputs, width=options.width)

@@ -29,6 +29,9 @@ class Single(Predictor):
         def _options_are_valid(self) -> Single.Config:
             if self.model == "single":
                 raise ValueError("single.model must be another kind of predictor")
+            for key in ("inputs", "encoder", "encoders"):
+                if key in self.options:
+                    raise ValueError(f"single.options must not hold {key}: set it beside options")
             component.find("predictors", self.model).Config.model_validate(self.options)  # type: ignore[attr-defined]
             return self
 

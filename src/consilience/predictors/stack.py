@@ -7,6 +7,7 @@ out-of-fold scores, the same opinions were the best of all means without a netwo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -28,12 +29,15 @@ class Stack(Predictor):
     class Config(Predictor.Config):
         folds: int = Field(5, ge=2, description="Folds of the out-of-fold scores.")
         strength: float | None = Field(None, gt=0, description="L2 penalty; default: chosen on the validation rows.")
-        strengths: dict[str, float] = Field({}, description="L2 penalty of an input's own model; default: chosen likewise.")
+        strengths: dict[str, Annotated[float, Field(gt=0)]] = Field(
+            {}, description="L2 penalty of an input's own model; default: chosen likewise."
+        )
 
     def __init__(self, *, config: Config, schema: Schema) -> None:
         super().__init__(config=config, schema=schema)
         self.options = config
         self.strength = config.strength
+        self.check_names("strengths", config.strengths)
         self.scorers = Scorers(
             {name: Features({name: make_encoder(config, schema[name])}) for name in self.inputs}, config.strengths
         )

@@ -8,6 +8,7 @@ needs many splits for a sum that a linear model has at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -44,7 +45,9 @@ class Trees(Predictor):
         penalty: float = Field(1.0, ge=0, description="L2 penalty on the leaves.")
         share: float = Field(0.5, gt=0, le=1, description="Share of the columns that a split may choose from.")
         folds: int = Field(5, ge=2, description="Folds of the out-of-fold scores.")
-        strengths: dict[str, float] = Field({}, description="L2 penalty of an input's scores; default: chosen on validation.")
+        strengths: dict[str, Annotated[float, Field(gt=0)]] = Field(
+            {}, description="L2 penalty of an input's scores; default: chosen on validation."
+        )
 
     def __init__(self, *, config: Config, schema: Schema) -> None:
         super().__init__(config=config, schema=schema)
@@ -55,6 +58,7 @@ class Trees(Predictor):
             if path is not None:
                 cls = component.load(path)
                 self.columns[name] = cls(config=cls.Config(), input=schema[name])  # type: ignore[attr-defined]
+        self.check_names("strengths", config.strengths)
         self.scorers = Scorers(
             {name: Features({name: make_encoder(config, schema[name])}) for name in self.inputs}, config.strengths
         )

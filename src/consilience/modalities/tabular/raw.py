@@ -26,6 +26,7 @@ CODES = 254
 class Raw(Encoder):
     """[B, 1, columns] float64: numbers, days since 1970, codes at the positions `categorical`; NaN: missing or unknown."""
 
+    complete = False
     modality: ClassVar[str] = "tabular"
     length = 1
     frozen = True
