@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,18 @@ import PIL.Image
 import pyarrow as pa
 import pytest
 import torch
+
+from consilience import pipeline
+from consilience.data.schema import infer_schema
+from consilience.data.split import Splits
+from consilience.data.store import Store
+from consilience.data.table import read_table
+from consilience.data.view import View
+from consilience.predictors.base import Context, Predictor
+from consilience.progress import Budget, Silent
+from consilience.recipe import Recipe, make_recipe
+from consilience.tasks.base import Task
+from consilience.types import Schema
 
 ROWS = 120
 
@@ -56,7 +69,8 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("media")
     rng = np.random.default_rng(1)
     for row in range(ROWS):
-        pixels = np.clip(60 + 60 * (row % 3) + rng.normal(0, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
+        level = 70 + 50 * (row % 3) + rng.normal(0, 40)
+        pixels = np.clip(level + rng.normal(0, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
         PIL.Image.fromarray(pixels).save(folder / f"{row}.png")
     (folder / "5.png").write_bytes(b"no picture at all")
     whole = (folder / "6.png").read_bytes()
@@ -123,3 +137,61 @@ def settings() -> Callable[..., dict[str, Any]]:
         return {"predictors": chosen, **more}
 
     return make
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The steps of `pipeline.fit` before selection, each at hand."""
+
+    recipe: Recipe
+    schema: Schema
+    view: View
+    task: Task
+    context: Context
+    splits: Splits
+    predictors: dict[str, Predictor]
+    media: Path
+
+    def see(self, table: pa.Table) -> View:
+        """Another table through the same schema, with nothing read or stored yet."""
+        return View(read_table(table, self.media), self.schema, Store(), self.recipe.limit, self.recipe.weight)
+
+    def fit(self, name: str, view: View | None = None) -> Predictor:
+        """The predictor `name`, fitted anew on the training rows."""
+        predictor = pipeline.make_predictors(self.recipe, self.schema)[name]
+        rng = pipeline.generator(self.recipe, name)
+        predictor.fit(view or self.view, self.splits.train, self.splits.valid, self.context, rng, Budget("cpu", Silent()))
+        return predictor
+
+
+@pytest.fixture(scope="session")
+def prepare(media: Path) -> Callable[..., Trained]:
+    """(table, sparse recipe) -> everything up to predictors, which are not fitted."""
+
+    def make(source: pa.Table, wanted: Mapping[str, Any]) -> Trained:
+        recipe = make_recipe("answer", settings=[wanted])
+        read = read_table(source, media)
+        schema = infer_schema(read, recipe)
+        view = View(read, schema, Store(), recipe.limit, recipe.weight)
+        _, task = pipeline.make_task(recipe, view)
+        splits = pipeline.make_splits(view, recipe, task, 0)
+        context = pipeline.fit_task(view, splits, recipe, task)
+        return Trained(recipe, schema, view, task, context, splits, pipeline.make_predictors(recipe, schema), media)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(prepare: Callable[..., Trained], table: Callable[..., pa.Table], settings: Callable[..., dict[str, Any]]):
+    """`trained("three")`: every kind of predictor fitted on the table with that target; each table is fitted once."""
+    made: dict[str, Trained] = {}
+
+    def get(target: str = "three") -> Trained:
+        if target not in made:
+            found = prepare(table(target=target), settings(*PREDICTORS))
+            for name in found.predictors:
+                found.predictors[name] = found.fit(name)
+            made[target] = found
+        return made[target]
+
+    return get

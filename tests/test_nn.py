@@ -143,7 +143,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 def test_heads_must_divide_the_width() -> None:
-    with pytest.raises(ConsilienceError, match="width 10 is no multiple of heads 4"):
+    with pytest.raises(ConsilienceError, match="width 10 is no multiple of the 4 attention heads"):
         Attention(10, 4, 0.0)
 
 
