@@ -65,15 +65,13 @@ def select(predictors: Mapping[str, Predictor], view: View, valid: np.ndarray, c
         weights, why = {ranked[0]: 1.0}, f"{ranked[0]} has the best {context.metric} on {len(valid)} validation rows"
     else:
         weights = _greedy(ranked, scores, encoded, weight, context)
-        why = (
-            " + ".join(f"{share:.2f} {name}" for name, share in weights.items())
-            + f": best {context.metric} of a greedy ensemble"
-        )
+        shares = " + ".join(f"{share:.2f} {name}" for name, share in weights.items())
+        why = f"{shares}: a greedy ensemble, by {task.proper} on {len(valid)} validation rows"
     covered = {item for name in weights for item in predictors[name].inputs}
     whole = {item for predictor in predictors.values() for item in predictor.inputs}
     fallback = () if covered == whole else tuple(name for name in ranked if set(predictors[name].inputs) - covered)
     fallback = _enough(fallback, predictors, whole - covered)
-    selection = Selection(weights, fallback, 1.0, context.metric, {name: abs(value[name]) for name in ranked}, (why,))
+    selection = Selection(weights, fallback, 1.0, context.metric, {name: context.shown(value[name]) for name in ranked}, (why,))
     answered = answer(selection, predictors, view, valid, task).scores
     temperature = task.calibrate(answered, encoded, weight) if recipe.calibrate else 1.0
     task.tune(task.temper(answered, temperature), encoded, weight, context.metric)

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, ValidationError
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from consilience import component
@@ -32,6 +33,9 @@ from consilience.train.threads import one_thread
 from consilience.types import Input, Schema, State
 
 __all__ = ["Predictor"]
+
+DAMAGE = (AttributeError, IndexError, KeyError, OSError, OverflowError, RuntimeError, SafetensorError, TypeError, ValueError)
+"""What taking back a saved state can raise, where its file holds something else than was written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,10 @@ class Context:
     def proper(self, scores: np.ndarray, encoded: np.ndarray, weight: np.ndarray) -> float:
         """The task's proper score on some rows, turned so that larger is better."""
         return self._turned(self.task.proper, scores, encoded, weight)
+
+    def shown(self, value: float) -> float:
+        """The metric as people know it, from a value that is turned so that larger is better."""
+        return value if GREATER_IS_BETTER[self.metric] else -value
 
     def _turned(self, metric: str, scores: np.ndarray, encoded: np.ndarray, weight: np.ndarray) -> float:
         value = self.task.measure(scores, encoded)(weight)[metric]
@@ -84,6 +92,8 @@ class Predictor(ABC):
             for key in config.encoders
             if key not in schema.names and key not in modalities
         ]
+        if not names:
+            problems.append(Problem("a predictor has no input", "at least one", f"choose of {', '.join(schema.names)}"))
         if problems:
             raise ConsilienceError(*problems)
         self.inputs: tuple[str, ...] = tuple(name for name in schema.names if name in names)
@@ -164,14 +174,12 @@ class Predictor(ABC):
         """Read what `save` wrote. Executes nothing of it; raises ConsilienceError where it is not valid."""
         head = read_json(folder / "config.json")
         try:
-            config = cls.Config.model_validate(head["config"])
-            arrays = load_file(folder / "state.safetensors")
-        except (KeyError, ValidationError, OSError, ValueError) as error:
-            raise fail(
-                f"{folder} is damaged: {' '.join(str(error).split())}", "a saved predictor", "train the run again"
-            ) from None
-        predictor = cls(config=config, schema=schema)
-        predictor.restore(State(head["state"], arrays), task)
+            predictor = cls(config=cls.Config.model_validate(head["config"]), schema=schema)
+            predictor.restore(State(head["state"], load_file(folder / "state.safetensors")), task)
+        except ConsilienceError:
+            raise
+        except DAMAGE as error:
+            raise fail(f"{folder} is damaged: {' '.join(str(error).split())}", "a saved predictor", "train again") from error
         return predictor
 
 

@@ -66,7 +66,10 @@ class Fused(Predictor):
             label = "fused" if len(self.inputs) > 1 else next(iter(self.inputs))
             history = train_network(network, view, train, context.task, self.options.train, rng, budget, label, validate)
         self.epochs = best_epoch(history)
-        self.history = [{"epoch": item.epoch, "loss": item.loss, "metric": item.metric} for item in history]
+        self.history = [
+            {"epoch": item.epoch, "loss": item.loss, "metric": None if item.metric is None else context.shown(item.metric)}
+            for item in history
+        ]
 
     def _validation(self, view: View, valid: np.ndarray, context: Context) -> Callable[[], float]:
         """A function that gives the metric on the validation rows, larger is better, as the network stands."""

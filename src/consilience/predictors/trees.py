@@ -128,6 +128,8 @@ class Trees(Predictor):
             present = self.present(view, held_out.rows)
             check = self._matrix(view, held_out.rows, present, self.scorers.scores(view, held_out.rows, present))
             validation = {"X_val": check, "y_val": held_out.encoded, "sample_weight_val": held_out.weight}
+        # Where no training row has a value there is nothing to split at, but scikit-learn cannot say so.
+        matrix = np.where(np.isnan(matrix).all(0), 0.0, matrix)
         with one_thread(matrix.size < SMALL):
             model.fit(matrix, fitted.encoded, sample_weight=fitted.weight, **validation)
         # The first of the validation scores is that of no round at all.

@@ -9,7 +9,7 @@ imputed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class Features:
     @property
     def width(self) -> int:
         """F, the number of columns of `matrix`."""
-        return sum(len(self.mean[name]) + self.gaps[name] for name in self.mean)
+        return sum(len(self.mean[name]) + self.gaps[name] for name in self.encoders)
 
     def fit(self, view: View, rows: np.ndarray, seed: int) -> None:
         """Fit the encoders and the scaling on training rows."""
@@ -94,12 +94,12 @@ class Features:
             self.scale[name] = 1.0 / length if length > 1e-9 else 0.0
             self.gaps[name] = not bool(present[name].all())
 
-    def matrix(self, view: View, rows: np.ndarray, present: Present, names: Sequence[str] | None = None) -> np.ndarray:
-        """[R, F] float64 for linear models; of all inputs, or of those in `names`."""
+    def matrix(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
+        """[R, F] float64 for linear models."""
         blocks = []
-        for name in names or self.encoders:
+        for name, encoder in self.encoders.items():
             here = present[name][:, None]
-            pooled = view.pooled(self.encoders[name], name, rows)
+            pooled = view.pooled(encoder, name, rows)
             blocks.append(np.where(here, (pooled - self.mean[name]) * self.scale[name], 0.0))
             if self.gaps[name]:
                 blocks.append(np.where(here, 0.0, 1.0))

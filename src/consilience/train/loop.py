@@ -63,9 +63,17 @@ def train_network(
 ) -> list[Epoch]:
     """Train `network` in place on `rows`; at the end it holds the best epoch's weights. Returns the history.
 
-    `validate` gives the metric, larger is better. Raises ConsilienceError when the loss is no longer finite.
+    `validate` gives the metric, larger is better. Raises ConsilienceError where no row has an input, and when the loss is
+    no longer finite.
     """
     encoders = dict(zip(network.names, network.encoders, strict=True))
+    rows = rows[np.stack(list(view.present(rows, network.names).values())).any(0)]
+    if not len(rows):
+        raise fail(
+            f"no training row has what {label} is trained on ({', '.join(network.names)})",
+            "at least one",
+            "leave it out of the predictor's inputs, or mend its cells",
+        )
     encoded = dict(zip(rows.tolist(), task.encode(view.target(rows)), strict=True))
     base = view.weight(rows) * task.balance(np.array([encoded[row] for row in rows.tolist()]))
     weight = dict(zip(rows.tolist(), base / base.mean(), strict=True))

@@ -93,7 +93,9 @@ class Scorers:
         here = view.present(train.rows, (name,))
         seen = np.flatnonzero(here[name])
         scores = np.full((len(train.rows), task.outputs), np.nan)
-        if len(seen) < folds:  # hardly ever there: nothing to learn from it
+        groups = view.groups(train.rows)
+        units = len(seen) if groups is None else len(np.unique(groups[seen]))
+        if len(seen) < folds or units < 2:  # hardly ever there: nothing to learn from it
             return strength or 1.0, Linear(np.zeros((features.width, task.outputs)), np.zeros(task.outputs)), scores
         matrix = features.matrix(view, train.rows, here)
         fitted = (matrix[seen], train.encoded[seen], train.weight[seen])
@@ -106,8 +108,8 @@ class Scorers:
         else:
             whole = fit_linear(*fitted, task, strength)
         labels = train.encoded if np.issubdtype(train.encoded.dtype, np.integer) else None
-        groups = view.groups(train.rows)
         group = None if groups is None else groups.tolist()
+        folds = min(folds, units)
         fold = kfold(seen, folds, labels, group, np.random.default_rng([seed, *name.encode()]))
         for index in range(folds):
             # From zero: a start from the model of all rows would let the left-out ones shine through.
