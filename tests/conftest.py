@@ -28,6 +28,9 @@ from consilience.types import Schema
 
 ROWS = 120
 
+MOST = 200
+"""Rows that can be asked for; the first ones are the same however many are."""
+
 WORDS = {"calm": ("rest", "quiet", "sleep"), "fever": ("hot", "flush", "pulse"), "pain": ("ache", "sharp", "burn")}
 
 TINY: Mapping[str, Mapping[str, Any]] = {
@@ -84,10 +87,10 @@ def make_columns(rows: int = ROWS, target: str = "three") -> dict[str, list[str 
     Row 0 is complete; 5 and 6 have broken pictures, 7 a path to nothing, 8 no picture, 9 no text, 10 no columns, 11 nothing.
     """
     rng = np.random.default_rng(0)
-    classes = [row % 3 for row in range(rows)]
+    classes = [row % 3 for row in range(MOST)]
     names = sorted(WORDS)
     columns: dict[str, list[str | None]] = {
-        "photo": [f"{row % ROWS}.png" for row in range(rows)],
+        "photo": [f"{row % ROWS}.png" for row in range(MOST)],
         "note": [
             f"{rng.choice(WORDS[names[kind]])} {rng.choice(WORDS[names[rng.integers(3)]])} note taken on day {rng.integers(9)}"
             for kind in classes
@@ -100,14 +103,13 @@ def make_columns(rows: int = ROWS, target: str = "three") -> dict[str, list[str 
     missing |= {name: {10: None, 11: None} for name in ("age", "dose", "ward")}
     for name, cells in missing.items():
         for row, cell in cells.items():
-            if row < rows:
-                columns[name][row] = cell
+            columns[name][row] = cell
     columns["answer"] = {
         "three": [names[kind] for kind in classes],
         "two": ["yes" if kind == 2 else "no" for kind in classes],
         "number": [f"{10 + 3 * kind + rng.normal():.2f}" for kind in classes],
     }[target]
-    return columns
+    return {name: cells[:rows] for name, cells in columns.items()}
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def fit(
     """Train on a table and return the run; nothing is written until `run.save`.
 
     source      a CSV or Parquet file, or an Arrow table
-    recipe      a Recipe, or a YAML file that is laid over the preset
+    recipe      a whole Recipe, which stands alone, or a YAML file that is laid over the preset
     settings    sparse recipe trees laid over both, such as {"split": {"group": "patient"}}
     test        a separate table whose rows are the test part
     media_root  the folder that media paths are relative to; default: the folder of the file
@@ -51,6 +51,8 @@ def fit(
     progress = progress or Silent()
     if not isinstance(recipe, Recipe):
         recipe = make_recipe(target, preset=preset, file=Path(recipe) if recipe else None, settings=settings)
+    elif target is not None or settings:
+        raise fail("a whole Recipe is given, and target or settings beside it", "one of the two", "put them into the recipe")
     if recipe.target is None:
         raise fail("no target is named", "the column to predict", "say --target COLUMN, or set target in the recipe")
     table = read_table(source, media_root)

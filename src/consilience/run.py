@@ -8,11 +8,14 @@ Nothing in it depends on the clock or the machine's paths, so two trainings with
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -25,14 +28,17 @@ from consilience.data.split import Splits
 from consilience.data.store import Store
 from consilience.data.table import is_empty, read_table
 from consilience.data.view import View
-from consilience.errors import fail
+from consilience.errors import ConsilienceError, fail
 from consilience.files import read_json, replacing, write_json
 from consilience.metrics import Estimate, bootstrap
-from consilience.predictors.base import Predictor
+from consilience.predictors.base import DAMAGE, Predictor
 from consilience.recipe import Recipe, validate
 from consilience.select import Answer, Selection, answer, restore_selection
 from consilience.tasks.base import Task
 from consilience.types import Cell, ColumnRole, Input, Schema, State
+
+LONGEST = 100
+"""Letters of a folder's name, beyond which it is cut."""
 
 FORMAT = 1
 """Version of the folder. Raised when an older reader could not open a new run."""
@@ -124,7 +130,7 @@ class Run:
             write_json(part / "task.json", {"kind": self.task_kind, "state": self.task.state().json})
             _write_splits(self.splits, part / "splits.parquet")
             for name in self.selection.needed:
-                self.predictors[name].save(part / "predictors" / name / "0")
+                self.predictors[name].save(part / "predictors" / _folder(name) / "0")
             write_json(part / "selection.json", asdict(self.selection))
             write_json(part / "metrics.json", _plain(self.metrics))
             (part / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
@@ -153,6 +159,15 @@ def load(folder: Path | str) -> Run:
         raise fail(
             f"{folder} has the format {head.get('format')}", f"format {FORMAT}", "open it with the version that wrote it"
         )
+    try:
+        return _load(folder, head)
+    except ConsilienceError:
+        raise
+    except DAMAGE as error:
+        raise fail(f"{folder} is damaged: {' '.join(str(error).split())}", "a run as it was saved", "train again") from error
+
+
+def _load(folder: Path, head: Mapping[str, Any]) -> Run:
     recipe = validate(_read_yaml(folder / "recipe.yaml"))
     schema = _schema(read_json(folder / "schema.json"), folder)
     described = read_json(folder / "task.json")
@@ -161,7 +176,7 @@ def load(folder: Path | str) -> Run:
     task = cls(config=recipe.task.config if recipe.task else cls.Config())  # type: ignore[attr-defined]
     task.restore(State(described.get("state", {})))
     predictors = {
-        _inside(name): component.find("predictors", str(sort)).load(folder / "predictors" / _inside(name) / "0", schema, task)  # type: ignore[attr-defined]
+        name: component.find("predictors", str(sort)).load(folder / "predictors" / _folder(name) / "0", schema, task)  # type: ignore[attr-defined]
         for name, sort in dict(head.get("predictors", {})).items()
     }
     selection = restore_selection(read_json(folder / "selection.json"))
@@ -236,13 +251,14 @@ def _schema(value: Mapping[str, Any], folder: Path) -> Schema:
             Input(str(item["name"]), str(item["modality"]), tuple(item["columns"]), tuple(item["kinds"]))
             for item in value["inputs"]
         )
+        if len({item.name for item in inputs}) < len(inputs) or any(len(item.columns) != len(item.kinds) for item in inputs):
+            raise ValueError("two inputs of one name, or an input without a kind for each column")
         return Schema(value["target"], inputs, tuple(ColumnRole(**item) for item in value["columns"]))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise fail(f"{folder / 'schema.json'} is damaged: {error}", "the run's schema", "train again") from None
 
 
-def _inside(name: str) -> str:
-    """The name of a predictor as a folder name: it must stay inside the run."""
-    if Path(name).name != name or name in (".", ".."):
-        raise fail(f"a predictor is named {name!r}", "a plain name", "the run is damaged; do not trust it")
-    return name
+def _folder(name: str) -> str:
+    """A folder for the predictor `name`, in which the name of a column may stand: with slashes, with hundreds of letters."""
+    safe = re.sub(r"^\.", "%2E", quote(name, safe=" "))
+    return safe if len(safe) <= LONGEST else f"{safe[:LONGEST]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"

@@ -112,8 +112,9 @@ def restore_selection(value: Mapping[str, object]) -> Selection:
     try:
         weights = {str(name): float(share) for name, share in dict(value["weights"]).items()}  # type: ignore[call-overload]
         temperature = float(value["temperature"])  # type: ignore[arg-type]
-        if not weights or not temperature > 0 or abs(sum(weights.values()) - 1) > 1e-6:
-            raise ValueError("weights must sum to 1 and the temperature be positive")
+        positive = all(0 < number < np.inf for number in (temperature, *weights.values()))
+        if not positive or abs(sum(weights.values()) - 1) > 1e-6:
+            raise ValueError("weights and temperature must be positive, and the weights sum to 1")
         valid = {str(name): float("nan") if item is None else float(item) for name, item in dict(value["valid"]).items()}  # type: ignore[call-overload]
         reasons = tuple(map(str, value["reasons"]))  # type: ignore[call-overload]
         return Selection(weights, tuple(map(str, value["fallback"])), temperature, str(value["metric"]), valid, reasons)  # type: ignore[call-overload]

@@ -189,7 +189,7 @@ def make_encoder(config: Predictor.Config, item: Input) -> Encoder:
     kinds = modality(item.modality).encoders()
     options = {"kind": wanted} if isinstance(wanted, str) else wanted
     kind = options.get("kind", config.encoder)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise fail(
             f"the input {item.name!r} ({item.modality}) has no encoder {kind!r}", "an encoder", nearest(str(kind), kinds)
         )
@@ -206,9 +206,9 @@ def make_encoder(config: Predictor.Config, item: Input) -> Encoder:
         raise ConsilienceError(
             *(
                 Problem(
-                    f"encoders.{item.name}.{'.'.join(map(str, problem['loc']))}: {problem['msg']}",
-                    f"an option of the encoder {kind}",
-                    nearest(str(problem["loc"][-1]), cls.Config.model_fields),
+                    f"{'.'.join(map(str, ('encoders', item.name, *problem['loc'])))}: {problem['msg']}",
+                    f"options of the encoder {kind} that go together",
+                    nearest(str(problem["loc"][-1]), cls.Config.model_fields) if problem["loc"] else "",
                 )
                 for problem in error.errors()
             )

@@ -109,6 +109,8 @@ class Fused(Predictor):
             raise fail(
                 f"the weights do not fit the network: {error}", "the weights that were saved with it", "train again"
             ) from None
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            raise fail("the weights of the network are damaged", "finite numbers", "train again")
         self.network.eval()
         self.epochs, self.history = int(state.json.get("epochs", 0)), list(state.json.get("history", ()))
 

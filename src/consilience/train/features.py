@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
 from consilience.data.store import digest
 from consilience.data.view import Present, View
@@ -39,7 +40,8 @@ def fit_encoders(encoders: Mapping[str, Encoder], view: View, rows: np.ndarray, 
 def _fitted(encoder: Encoder, view: View, name: str, rows: np.ndarray, seed: int) -> State:
     samples = view.samples(name, rows)
     rng = np.random.default_rng([seed, *name.encode()])
-    encoder.fit([sample for sample in samples if not isinstance(sample, Missing)], rng)
+    with torch.random.fork_rng(devices=[]):  # whoever fits first must not start from other weights than who comes after
+        encoder.fit([sample for sample in samples if not isinstance(sample, Missing)], rng)
     return encoder.state()
 
 
@@ -53,7 +55,9 @@ def encoders_state(encoders: Mapping[str, Encoder]) -> State:
 def restore_encoders(encoders: Mapping[str, Encoder], state: State) -> None:
     """Take back what `encoders_state` gave."""
     for name, encoder in encoders.items():
-        encoder.restore(State(state.json.get(name, {}), part(state.arrays, name)))
+        # An input may be named as another is up to a slash: what lies deeper is the other's.
+        own = {key: array for key, array in part(state.arrays, name).items() if "/" not in key}
+        encoder.restore(State(state.json.get(name, {}), own))
         encoder.eval()
 
 

@@ -1,0 +1,273 @@
+"""The command line, end to end: what it prints, what it leaves behind, and exit code 2 without a traceback for bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from consilience.cli import _columns, main
+from consilience.run import load
+
+TINY = "predictors={fused: null, single: null, stack: null, trees: null, linear: {encoders: {image: {side: 32, cell: 16}}}}"
+Outcome = tuple[int, str, str]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Exit code, standard output and standard error of a command."""
+
+    def run(*args: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["consilience", *map(str, args)])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def path(table: Any, media: Path) -> Path:
+    """The table beside its pictures."""
+    pacsv.write_csv(table(), media / "cli.csv")
+    return media / "cli.csv"
+
+
+@pytest.fixture(scope="module")
+def run(path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that the command line trained."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            sys, "argv", ["consilience", "train", str(path), "--target", "answer", "--set", TINY, "--out", str(folder)]
+        )
+        with pytest.raises(SystemExit) as stop:
+            main()
+    assert not stop.value.code
+    return folder
+
+
+# What works
+
+
+def test_inspect_shows_each_column_and_why(cli: Any, path: Path) -> None:
+    code, out, _ = cli("inspect", path, "--target", "answer", "--exclude", "ward")
+    assert code == 0
+    assert out.splitlines()[0] == "120 rows, 6 columns, 3 inputs"
+    lines = {line.split()[0]: " ".join(line.split()) for line in out.splitlines()[1:] if line.strip()}
+    assert lines["photo"].startswith("photo input photo image 2 100% of 118 sampled cells end in .png")
+    assert lines["age"] == "age input tabular tabular 2 118 of 118 sampled cells are numbers"
+    assert lines["ward"] == "ward excluded 2 named as exclude"
+    assert lines["answer"] == "answer target 0 named as target"
+
+
+def test_train_prints_the_choice_and_the_scores(cli: Any, path: Path, tmp_path: Path) -> None:
+    code, out, err = cli(
+        "train", path, "--target", "answer", "--set", TINY, "--metric", "macro_f1", "--seed", 3, "--out", tmp_path / "run"
+    )
+    assert code == 0
+    assert "valid macro_f1" in out
+    assert "chosen: linear has the best macro_f1 on 18 validation rows" in out
+    assert f"run: {tmp_path / 'run'} (" in out
+    assert "120 rows of" in err
+    assert "trained linear" in err
+    made = load(tmp_path / "run")
+    assert (made.recipe.seed, made.recipe.metric, made.selection.metric) == (3, "macro_f1", "macro_f1")
+    line = next(line for line in out.splitlines() if line.split()[:1] == ["accuracy"])
+    assert line.split()[1] == f"{made.metrics['test']['accuracy'].value:.4f}"
+    assert line.split()[-1] == "18"
+
+
+def test_options_stand_for_keys_of_the_recipe(cli: Any, table: Any, media: Path, tmp_path: Path) -> None:
+    people, part = [f"p{row}" for row in range(120)], ["train"] * 80 + ["val"] * 20 + ["test"] * 20
+    pacsv.write_csv(table(person=people, part=part, **{"a, b": people}), media / "options.csv")
+    args = ("train", media / "options.csv", "--target", "answer", "--set", TINY, "--out", tmp_path / "run")
+    assert cli(*args, "--split", "part", "--group", "person", "--exclude", 'ward,"a, b"', "--exclude", "dose")[0] == 0
+    made = load(tmp_path / "run")
+    assert [len(made.splits.train), len(made.splits.valid), len(made.splits.test)] == [80, 20, 20]
+    assert made.recipe.exclude == ("ward", "a, b", "dose")
+    assert (made.recipe.split.column, made.recipe.split.group) == ("part", "person")
+    assert made.schema["age"].columns == ("age",)
+
+
+def test_a_separate_test_table_a_recipe_file_and_a_media_root(cli: Any, table: Any, media: Path, tmp_path: Path) -> None:
+    pacsv.write_csv(table(100), tmp_path / "train.csv")
+    pq.write_table(table(130).slice(100), tmp_path / "test.parquet")
+    (tmp_path / "recipe.yaml").write_text(
+        f"target: answer\nseed: 5\npredictors:{TINY.removeprefix('predictors=')}\n".replace(":{", ": {", 1)
+    )
+    args = ("train", tmp_path / "train.csv", "--test", tmp_path / "test.parquet", "--recipe", tmp_path / "recipe.yaml")
+    code, _, err = cli(*args, "--media-root", media, "--out", tmp_path / "run")
+    assert code == 0
+    assert "parts: train 85, valid 15, test 30" in err
+    made = load(tmp_path / "run")
+    assert made.recipe.seed == 5
+    assert made.metrics["test"]["accuracy"].n == 30
+
+
+def test_evaluate_prints_a_table_or_json(cli: Any, run: Path, path: Path) -> None:
+    code, out, _ = cli("evaluate", run, path)
+    assert code == 0
+    assert "95% interval" in out
+    code, out, _ = cli("evaluate", run, path, "--json")
+    found = json.loads(out)
+    assert set(found["accuracy"]) == {"value", "low", "high", "n"}
+    assert found["accuracy"]["n"] == 120
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_predict_writes_a_row_for_each_row(ending: str, cli: Any, run: Path, path: Path, tmp_path: Path) -> None:
+    out = tmp_path / f"found{ending}"
+    assert cli("predict", run, path, "--out", out)[:2] == (0, f"120 rows: {out}\n")
+    if ending == ".csv":
+        with out.open(newline="", encoding="utf-8") as file:
+            rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    else:
+        rows = pq.read_table(out).to_pylist()
+    classes = ["probability_calm", "probability_fever", "probability_pain"]
+    assert list(rows[0]) == ["row", "prediction", *classes, "used", "reasons"]
+    assert [int(row["row"]) for row in rows] == list(range(120))
+    expected = load(run).predictions(path).to_pylist()
+    assert [row["prediction"] for row in rows] == [row["prediction"] for row in expected]
+    assert [float(row[classes[0]]) for row in rows] == pytest.approx([row[classes[0]] for row in expected], rel=1e-12)
+    assert rows[11]["used"] == ""
+    assert rows[11]["reasons"].endswith("no input present: the training prior")
+    assert [item.name for item in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("what", ["modalities", "encoders", "fusions", "tasks", "predictors", "recipe"])
+def test_list(what: str, cli: Any) -> None:
+    code, out, _ = cli("list", what)
+    assert code == 0
+    known = {"modalities": "image", "encoders": "descriptor", "fusions": "concat", "tasks": "regression", "predictors": "trees"}
+    assert known.get(what, "split.valid") in out
+
+
+# What cannot work
+
+
+def broken(folder: Path) -> Path:
+    (folder / "broken.csv").write_text('a,b\n"1,2\n')
+    return folder / "broken.csv"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["{none}.csv", "--target", "answer"], ["does not exist"]),
+        (["{tmp}", "--target", "answer"], ["is no table that can be read"]),
+        (["{broken}", "--target", "a"], ["cannot be read", "mend the file"]),
+        (["{path}"], ["no target is named", "--target COLUMN"]),
+        (["{path}", "--target", "anwser"], ["target names the column 'anwser'", "did you mean 'answer'?"]),
+        (
+            ["{path}", "--target", "anwser", "--group", "warden", "--exclude", "nots"],
+            [
+                "'anwser'",
+                "did you mean 'answer'?",
+                "split.group names the column 'warden'",
+                "'ward'?",
+                "exclude names the column 'nots'",
+            ],
+        ),
+        (["{path}", "--target", "answer", "--split", "ward"], ["cells of the split column name no part"]),
+        (["{path}", "--target", "answer", "--metric", "acuracy"], ["the metric is 'acuracy'", "did you mean 'accuracy'?"]),
+        (["{path}", "--target", "answer", "--preset", "balancd"], ["there is no preset 'balancd'", "did you mean 'balanced'?"]),
+        (
+            ["{path}", "--target", "answer", "--set", "split.vald=0.2"],
+            ["recipe key split.vald does not exist", "did you mean 'valid'?"],
+        ),
+        (["{path}", "--target", "answer", "--set", "split.valid=2", "--set", "seed=x"], ["split.valid is 2", "seed is 'x'"]),
+        (["{path}", "--target", "answer", "--set", "nothing"], ["KEY=VALUE"]),
+        (["{path}", "--target", "answer", "--set", "a=[1"], ["is no valid YAML"]),
+        (["{path}", "--target", "answer", "--set", "predictors.tree={}"], ["there is no predictor named 'tree'", "'trees'?"]),
+        (["{path}", "--target", "answer", "--set", "select.only=x"], ["select.only names the predictor 'x'"]),
+        (["{path}", "--target", "answer", "--recipe", "{none}.yaml"], ["cannot be read"]),
+        (["{path}", "--target", "answer", "--media-root", "{none}"], ["is no folder"]),
+        (["{path}", "--target", "answer", "--test", "{none}.csv"], ["does not exist"]),
+        (["{path}", "--target", "answer", "--out", "{taken}"], ["exists already", "--overwrite"]),
+        (["{path}", "--target", "answer", "--set", "device=abacus"], ["the device is 'abacus'"]),
+        (["{path}", "--target", "photo"], ["train"]),
+    ],
+)
+def test_bad_input_to_train_ends_with_code_2_and_leaves_nothing(
+    args: list[str], said: list[str], cli: Any, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    names = {"none": tmp_path / "none", "tmp": tmp_path, "broken": broken(tmp_path), "path": path, "taken": tmp_path / "taken"}
+    given = [arg.format(**names) if arg.startswith("{") else arg for arg in args]
+    before = sorted(tmp_path.iterdir())
+    out = [] if "--out" in given else ["--out", tmp_path / "run"]
+    code, _, err = cli("train", *given, "--set", "predictors={fused: null, single: null}", *out)
+    assert code == 2
+    for word in said:
+        assert word in err
+    assert err.count("error: ") >= 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_bad_input_to_the_other_commands(cli: Any, run: Path, path: Path, table: Any, tmp_path: Path) -> None:
+    pacsv.write_csv(table().rename_columns(["photos", "note", "age", "dose", "ward", "answers"]), tmp_path / "other.csv")
+    (tmp_path / "there.csv").write_text("mine")
+    for args, said in (
+        (("inspect", path, "--target", "anser"), "did you mean 'answer'?"),
+        (("inspect", tmp_path / "none.csv"), "does not exist"),
+        (("predict", run, path, "--out", tmp_path / "x.txt"), "a file that ends in .csv or .parquet"),
+        (("predict", run, path, "--out", tmp_path / "there.csv"), "exists already"),
+        (("predict", tmp_path, path, "--out", tmp_path / "x.csv"), "is no run"),
+        (("predict", run, tmp_path / "other.csv", "--out", tmp_path / "x.csv"), "has no column 'photo'"),
+        (("evaluate", run, tmp_path / "other.csv"), "has no column 'answer'"),
+        (("evaluate", tmp_path / "none", path), "is no run"),
+        (("list", "fusion"), "did you mean 'fusions'?"),
+        (("predict", run, path), "--out"),
+        (("tran", path), "tran"),
+    ):
+        code, _, err = cli(*args)
+        assert (code, said in err) == (2, True), (args, err)
+    assert (tmp_path / "there.csv").read_text() == "mine"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["other.csv", "there.csv"]
+
+
+def test_several_problems_are_several_lines(cli: Any, path: Path, tmp_path: Path) -> None:
+    _, _, err = cli("train", path, "--target", "x", "--group", "y", "--out", tmp_path / "run")
+    assert [line for line in err.splitlines() if line.startswith("error: ")] == [
+        "error: target names the column 'x'",
+        "error: split.group names the column 'y'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (None, []),
+        ([], []),
+        (["a"], ["a"]),
+        (["a,b", "c"], ["a", "b", "c"]),
+        (['id,"a, b"'], ["id", "a, b"]),
+        ([' a , "say ""x""" ,'], ["a", 'say "x"']),
+        ([""], []),
+    ],
+)
+def test_names_of_columns_are_separated_as_in_a_csv(options: list[str] | None, names: list[str]) -> None:
+    assert _columns(options) == names
+
+
+def test_the_program_itself(path: Path, tmp_path: Path) -> None:
+    """One real process: nothing but the error on the error stream, and the exit code that a script sees."""
+    command = [sys.executable, "-m", "consilience.cli", "inspect", str(path), "--target", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: target names the column 'nowhere'")
