@@ -119,7 +119,7 @@ CASES: Mapping[str, Case] = {
     "task[classification].class_weight": Case("none", "balanced", base={"target": "sick"}),
     "task[classification].positive": Case("yes", "no", "task", {"target": "sick"}),
     "task[regression].log": Case(False, True, base={"target": "level"}),
-    "metric": Case("roc_auc", "accuracy", "task", {"target": "sick"}),
+    "metric": Case("roc_auc", "accuracy", "selection", {"target": "sick"}),
     "predictors.*.kind": Case("linear", "stack"),
     "select.method": Case("best", "ensemble", base=TWO),
     "select.only": Case("it", "other", base=TWO),
