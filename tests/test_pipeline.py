@@ -65,6 +65,13 @@ def test_what_is_wrong_is_said_before_anything_is_trained(table: Any, settings: 
     assert wrong(metric="acuracy") == ["the metric is 'acuracy'"]
     assert wrong(metric="rmse") == ["the metric is 'rmse'"]
     assert wrong(select={"only": "tree"}) == ["select.only names the predictor 'tree'"]
+    assert wrong(table(w=["0"] * 120), weight="w") == [
+        f"{part} part: every row has the weight 0" for part in ("train", "valid", "test")
+    ]
+    assert wrong(table(w=["x"] * 120), weight="w") == ["the weight column 'w' has 84 cells that are no weight"]
+    twin = settings("single", "linear")
+    twin["predictors"]["single.note"] = twin["predictors"]["linear"] | {"kind": "linear"}
+    assert problems(table(), "answer", settings=[twin], media_root=media) == ["two predictors are named 'single.note'"]
     assert wrong(device="cuda:77")[0].startswith("the device 'cuda:77' cannot be used")
     assert wrong(task={"kind": "regression"})[0].startswith("84 of 84 target cells are no finite numbers")
     assert wrong(split={"column": "ward"})[0].startswith("120 cells of the split column name no part: 'east'")

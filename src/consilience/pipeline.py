@@ -87,7 +87,11 @@ def make_predictors(recipe: Recipe, schema: Schema) -> dict[str, Predictor]:
     """Every predictor that the recipe names, not fitted; only the one of `select.only` where that is set."""
     made: dict[str, Predictor] = {}
     for name, choice in recipe.predictors.items():
-        made |= component.find("predictors", choice.kind).expand(name, choice.config, schema)  # type: ignore[attr-defined]
+        found = component.find("predictors", choice.kind).expand(name, choice.config, schema)  # type: ignore[attr-defined]
+        twice = sorted(made.keys() & found.keys())
+        if twice:
+            raise fail(f"two predictors are named {twice[0]!r}", "a name of its own for each", f"rename predictors.{name}")
+        made |= found
     only = recipe.select.only
     if only is None:
         return made
@@ -123,13 +127,15 @@ def make_splits(view: View, recipe: Recipe, task: Task, held_out: int) -> Splits
 
 
 def fit_task(view: View, splits: Splits, recipe: Recipe, task: Task) -> Context:
-    """Fit the task on the training rows, and check the metric and the other parts' targets against it."""
+    """Fit the task on the training rows, and check the metric, and each part's weights and targets, against it."""
     task.fit(view.target(splits.train))
     metric = recipe.metric or task.default_metric
     problems = []
     if metric not in task.metrics:
         problems.append(Problem(f"the metric is {metric!r}", f"a metric of {task.describe()}", nearest(metric, task.metrics)))
-    for name, rows in (("valid", splits.valid), ("test", splits.test)):
+    for name, rows in (("train", splits.train), ("valid", splits.valid), ("test", splits.test)):
+        if len(rows) and not view.weight(rows).any():
+            problems.append(Problem(f"{name} part: every row has the weight 0", "a row that counts", "mend the weights"))
         try:
             task.encode(view.target(rows))
         except ConsilienceError as error:

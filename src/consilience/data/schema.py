@@ -89,7 +89,7 @@ def check_columns(schema: Schema, table: Table, *, target: bool = False) -> None
         Problem(
             f"{table.source} has no column {name!r}",
             "the columns that the run was trained on",
-            nearest(name, set(table.names) - set(needed)) + " Where it is not known, add it as an empty column.",
+            "add it, empty where it is not known, or rename one: " + nearest(name, set(table.names) - set(needed)),
         )
         for name in dict.fromkeys(needed)
         if name not in table.names
