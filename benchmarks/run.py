@@ -148,6 +148,9 @@ def table() -> str:
             lines.append(
                 f"| {what} | " + " | ".join(values) + f" | {item['seconds']:.0f} | {item['peak_mb']} | [json]({file}) |"
             )
+        absent = [case.split(": ", 1)[1] for case, (other, _) in cases().items() if other == name and case not in by_case]
+        if absent:
+            lines += ["", f"Not measured yet: {', '.join(absent)}."]
         default = by_case.get(f"{name}: default")
         if default is not None:
             weights = " + ".join(f"{share:.2f} {chosen}" for chosen, share in default["chosen"].items())

@@ -198,6 +198,7 @@ def broken(folder: Path) -> Path:
         (["{path}", "--target", "answer", "--media-root", "{none}"], ["is no folder"]),
         (["{path}", "--target", "answer", "--test", "{none}.csv"], ["does not exist"]),
         (["{path}", "--target", "answer", "--out", "{taken}"], ["exists already", "--overwrite"]),
+        (["{path}", "--target", "answer", "--out", "{tmp}", "--overwrite"], ["exists and is no run"]),
         (["{path}", "--target", "answer", "--set", "device=abacus"], ["the device is 'abacus'"]),
         (["{path}", "--target", "photo"], ["train"]),
     ],
@@ -221,11 +222,13 @@ def test_bad_input_to_train_ends_with_code_2_and_leaves_nothing(
 def test_bad_input_to_the_other_commands(cli: Any, run: Path, path: Path, table: Any, tmp_path: Path) -> None:
     pacsv.write_csv(table().rename_columns(["photos", "note", "age", "dose", "ward", "answers"]), tmp_path / "other.csv")
     (tmp_path / "there.csv").write_text("mine")
+    (tmp_path / "folder.csv").mkdir()
     for args, said in (
         (("inspect", path, "--target", "anser"), "did you mean 'answer'?"),
         (("inspect", tmp_path / "none.csv"), "does not exist"),
         (("predict", run, path, "--out", tmp_path / "x.txt"), "a file that ends in .csv or .parquet"),
         (("predict", run, path, "--out", tmp_path / "there.csv"), "exists already"),
+        (("predict", run, path, "--out", tmp_path / "folder.csv", "--overwrite"), "is a folder"),
         (("predict", tmp_path, path, "--out", tmp_path / "x.csv"), "is no run"),
         (("predict", run, tmp_path / "other.csv", "--out", tmp_path / "x.csv"), "has no column 'photo'"),
         (("evaluate", run, tmp_path / "other.csv"), "has no column 'answer'"),
@@ -237,7 +240,7 @@ def test_bad_input_to_the_other_commands(cli: Any, run: Path, path: Path, table:
         code, _, err = cli(*args)
         assert (code, said in err) == (2, True), (args, err)
     assert (tmp_path / "there.csv").read_text() == "mine"
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["other.csv", "there.csv"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["folder.csv", "other.csv", "there.csv"]
 
 
 def test_several_problems_are_several_lines(cli: Any, path: Path, tmp_path: Path) -> None:
@@ -271,3 +274,12 @@ def test_the_program_itself(path: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: target names the column 'nowhere'")
+
+
+def test_the_program_ends_with_code_2_and_without_a_traceback(path: Path) -> None:
+    command = [sys.executable, "-m", "consilience.cli", "train", str(path), "--target", "answer", "--exclude", "nobody"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: exclude names the column 'nobody'")
+    assert "Traceback" not in done.stderr
+    assert subprocess.run([*command[:3], "list", "tasks"], capture_output=True).returncode == 0

@@ -251,6 +251,19 @@ def test_a_folder_is_replaced_only_when_that_is_said(run: Run, folder: Path) -> 
     assert [path.name for path in folder.parent.iterdir()] == ["run"]
 
 
+def test_what_is_no_run_is_never_deleted(run: Run, tmp_path: Path) -> None:
+    photos, letter = tmp_path / "photos", tmp_path / "letter.txt"
+    photos.mkdir()
+    (photos / "first.jpg").write_text("mine")
+    letter.write_text("mine")
+    for path in (photos, letter):
+        with pytest.raises(ConsilienceError, match="exists and is no run"):
+            run.save(path, overwrite=True)
+    assert (photos / "first.jpg").read_text() == letter.read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    assert load(run.save(tmp_path / "empty", overwrite=True)).recipe == run.recipe
+
+
 @pytest.mark.parametrize("name", ["pros/cons", "..", ".", "What? <a|b>: *", "x" * 300, "ä" * 120, "a\\b", "single.note"])
 def test_columns_of_any_name_are_saved_inside_the_run(name: str, table: Any, settings: Any, tmp_path: Path) -> None:
     source = table().drop_columns(["photo", "age", "dose", "ward"]).rename_columns([name, "answer"])

@@ -76,11 +76,11 @@ def train(
 ) -> None:
     """Train on a table; with a test part, score it once at the end."""
     from consilience import pipeline
-    from consilience.files import check_free
     from consilience.progress import Bars
     from consilience.recipe import make_recipe, setting
+    from consilience.run import check_place
 
-    check_free(out, overwrite)
+    check_place(out, overwrite)
     started = time.monotonic()
     named: dict[str, Any] = {
         "metric": metric,
@@ -138,6 +138,8 @@ def predict(
 
     if out.suffix not in (".csv", ".parquet"):
         raise fail(f"--out is {out}", "a file that ends in .csv or .parquet", "choose one of the two")
+    if out.is_dir():
+        raise fail(f"--out {out} is a folder", "a file", "choose another name")
     check_free(out, overwrite)
     found = load(run).predictions(table, media_root)
     with replacing(out, overwrite) as part:

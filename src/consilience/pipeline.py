@@ -79,7 +79,7 @@ def fit(
         scores = answer(selection, chosen, view, splits.test, task).scores
         metrics["test"] = estimate(task, scores, view, splits.test, recipe.seed)
     log = [{"predictor": name, "metric": selection.metric, "valid": value} for name, value in selection.valid.items()]
-    log += [{"predictor": name, **line} for name, predictor in predictors.items() for line in getattr(predictor, "history", ())]
+    log += [{"predictor": name, **line} for name, predictor in predictors.items() for line in predictor.history]
     return Run(recipe, kind, schema, task, chosen, selection, splits, table.digest(), metrics, log)
 
 

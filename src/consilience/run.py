@@ -29,7 +29,7 @@ from consilience.data.store import Store
 from consilience.data.table import is_empty, read_table
 from consilience.data.view import View
 from consilience.errors import ConsilienceError, fail
-from consilience.files import read_json, replacing, write_json
+from consilience.files import check_free, read_json, replacing, write_json
 from consilience.metrics import Estimate, bootstrap
 from consilience.predictors.base import DAMAGE, Predictor
 from consilience.recipe import Recipe, validate
@@ -121,8 +121,9 @@ class Run:
         return estimate(self.task, self.answer(view, rows).scores, view, rows, self.recipe.seed)
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
-        """Write the run, whole or not at all. Raises ConsilienceError where the folder exists and may not be replaced."""
+        """Write the run, whole or not at all. Raises ConsilienceError as `check_place` does."""
         folder = Path(folder)
+        check_place(folder, overwrite)
         with replacing(folder, overwrite) as part:
             part.mkdir()
             (part / "recipe.yaml").write_text(self.recipe.dump(), encoding="utf-8")
@@ -140,6 +141,16 @@ class Run:
                 {"format": FORMAT, "consilience": _version(), "predictors": kinds, "table": self.table_digest},
             )
         return folder
+
+
+def check_place(folder: Path, overwrite: bool) -> None:
+    """Raise ConsilienceError where a run cannot go: something is there, and `overwrite` is not said or it is no run.
+
+    To overwrite is to delete what was there, so that a mistyped --out must not cost a person's own files.
+    """
+    check_free(folder, overwrite)
+    if folder.exists() and not (folder / "run.json").is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise fail(f"{folder} exists and is no run", "a free path, an empty folder or a run", "choose another path")
 
 
 def estimate(task: Task, scores: np.ndarray, view: View, rows: np.ndarray, seed: int) -> dict[str, Estimate]:

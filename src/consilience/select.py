@@ -1,4 +1,4 @@
-"""No harm, first form: one choice on the validation rows among everything that was trained.
+"""No harm, first form: one choice on the validation rows, for all rows alike, among everything that was trained.
 
 The choice is a set of weights over predictors, a temperature and the task's threshold; a later form has them per pattern
 of present inputs. Whatever is chosen, a row that lacks all of its inputs is answered by the fallback, the best predictor
@@ -19,7 +19,7 @@ from consilience.recipe import Select
 from consilience.tasks.base import Task
 
 PICKS = 20
-"""Rounds of the greedy ensemble; a weight is a multiple of one in so many."""
+"""The most picks of the greedy ensemble; a predictor's weight is its share of the picks."""
 
 
 @dataclass(frozen=True)

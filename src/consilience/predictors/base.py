@@ -80,6 +80,7 @@ class Predictor(ABC):
     def __init__(self, *, config: Config, schema: Schema) -> None:
         self.config = config
         self.schema = schema
+        self.history: list[dict[str, float | int | None]] = []  # an entry for each epoch, of predictors that have epochs
         names = config.inputs if config.inputs is not None else schema.names
         problems = [
             Problem(f"a predictor uses the input {name!r}, which does not exist", "an input", nearest(name, schema.names))

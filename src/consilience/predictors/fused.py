@@ -43,7 +43,6 @@ class Fused(Predictor):
         self.network: Network | None = None
         self.device = "cpu"
         self.epochs = 0
-        self.history: list[dict[str, float | int | None]] = []
 
     def fit(
         self,

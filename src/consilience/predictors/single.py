@@ -59,6 +59,7 @@ class Single(Predictor):
         budget: Budget,
     ) -> None:
         self.model.fit(view, train, valid, context, rng, budget)
+        self.history = self.model.history
 
     def settled(self) -> Config:
         inner = self.model.settled().model_dump(mode="json")

@@ -137,4 +137,5 @@ def _note(history: list[Epoch]) -> str:
     if not history:
         return ""
     last = history[-1]
-    return f"epoch {last.epoch}: loss {last.loss:.3g}" + (f", valid {abs(last.metric):.4g}" if last.metric is not None else "")
+    best = f", best epoch {best_epoch(history)}" if last.metric is not None else ""
+    return f"epoch {last.epoch}: loss {last.loss:.3g}{best}"
