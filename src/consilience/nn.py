@@ -47,7 +47,7 @@ class Attention(nn.Module):
     A query without any key that is there returns zeros instead of NaN.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
             raise fail(
@@ -57,7 +57,6 @@ class Attention(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
-        self.dropout = dropout
 
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """queries [B, Q, D], keys [B, N, D], mask [B, N] over the keys -> [B, Q, D]."""
@@ -67,22 +66,24 @@ class Attention(nn.Module):
         nothing = ~mask.any(1)
         # A row without keys attends to its padding and is zeroed after: cheaper than a branch, and free of NaN.
         allowed = (mask | nothing.unsqueeze(1))[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0
-        )
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         out = self.out(mixed.transpose(1, 2).reshape(rows, count, width))
         return out.masked_fill(nothing[:, None, None], 0.0)
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block (Xiong et al. 2020): attention, then an MLP of four times the width."""
+    """Pre-norm transformer block (Xiong et al. 2020): attention, then an MLP of four times the width.
+
+    Dropout stands on what the two branches add, not inside them: on a processor, dropped attention weights and hidden units
+    cost half of a training step (their random numbers, and an attention that can no longer be computed in blocks).
+    """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, dropout)
+        self.attention = Attention(width, heads)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = MLP(width, 4 * width, width, dropout)
+        self.mlp = MLP(width, 4 * width, width, 0.0)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
