@@ -115,7 +115,7 @@ def test_padding_changes_nothing_where_tokens_are(layer: Attention | Block) -> N
     mask = torch.tensor([[True, True, True, False], [True, False, False, False]])
 
     def run(values: Tensor) -> Tensor:
-        return layer(values, values, mask)[mask] if kind is Attention else layer(values, mask)[mask]
+        return layer(values, values, mask)[mask] if isinstance(layer, Attention) else layer(values, mask)[mask]
 
     assert torch.equal(run(values), run(dirty(values, mask, 1e4)))
 
