@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pyarrow as pa
 import pytest
+import soundfile
 import torch
 
 from consilience import pipeline
@@ -68,13 +69,18 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one picture of 16 x 16 pixels a row, brighter the higher the class of the row; 5 is broken, 6 cut off."""
+    """A folder with one picture of 16 x 16 pixels a row, brighter the higher the class of the row; 5 is broken, 6 cut off.
+
+    And one recording of 0.7 seconds a row, higher the higher the class.
+    """
     folder = tmp_path_factory.mktemp("media")
-    rng = np.random.default_rng(1)
+    rng, hiss = np.random.default_rng(1), np.random.default_rng(2)
     for row in range(ROWS):
         level = 70 + 50 * (row % 3) + rng.normal(0, 40)
         pixels = np.clip(level + rng.normal(0, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
         PIL.Image.fromarray(pixels).save(folder / f"{row}.png")
+        waves = 0.2 * np.sin(np.arange(2800) * (0.2 + 0.4 * (row % 3))) + hiss.normal(0, 0.1, 2800)
+        soundfile.write(folder / f"{row}.wav", waves, 4000)
     (folder / "5.png").write_bytes(b"no picture at all")
     whole = (folder / "6.png").read_bytes()
     (folder / "6.png").write_bytes(whole[: len(whole) // 2])

@@ -76,6 +76,26 @@ def test_classification(count, categorical):
     assert len(made.baseline) == (1 if count == 2 else count)
 
 
+@pytest.mark.parametrize("categorical", [None, CATEGORICAL])
+def test_several_models_side_by_side(categorical):
+    models: list[HistGradientBoostingClassifier | float] = [
+        HistGradientBoostingClassifier(categorical_features=categorical, max_iter=9, random_state=seed, max_features=0.5)
+        for seed in range(3)
+    ]
+    for seed, model in enumerate(models):
+        model.fit(TRAIN, signal(TRAIN) > 2 + seed, sample_weight=np.random.default_rng(seed).exponential(size=len(TRAIN)))
+    models.insert(1, -1.5)
+    made, few = Boosted.from_several(models, 9), Boosted.from_several(models, 4)
+    expected = [np.full(len(TEST), -1.5) if isinstance(model, float) else model._raw_predict(TEST)[:, 0] for model in models]
+    assert made.raw(TEST).tobytes() == np.stack(expected, axis=1).tobytes()
+    assert few.raw(TEST)[:, 3].tobytes() == Boosted.from_sklearn(models[3], 4).raw(TEST)[:, 0].tobytes()
+    assert len(few.tree_output) == 12
+    again = Boosted.from_arrays(made.arrays(), COLUMNS)
+    assert again.raw(TRAIN).tobytes() == made.raw(TRAIN).tobytes()
+    with pytest.raises(AssertionError, match="one model at least"):
+        Boosted.from_several([0.5], 3)
+
+
 def test_every_column_categorical_and_a_category_split_on_missing_alone():
     """A column with one category is split into missing and not: scikit-learn then leaves the bitset index at 0."""
     rng = np.random.default_rng(0)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from consilience.cli import _columns, main
+from consilience.evidence.show import show
 from consilience.run import load
 
 TINY = "predictors={fused: null, single: null, stack: null, trees: null, linear: {encoders: {image: {side: 32, cell: 16}}}}"
@@ -148,6 +149,21 @@ def test_predict_writes_a_row_for_each_row(ending: str, cli: Any, run: Path, pat
     assert [item.name for item in tmp_path.iterdir()] == [out.name]
 
 
+def test_show_writes_the_page_of_a_row(cli: Any, path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "pages" / "row.html"
+    assert cli("show", path, "--row", 9, "--target", "answer", "--exclude", "ward", "--out", out)[:2] == (0, f"row 9: {out}\n")
+    page = out.read_text(encoding="utf-8")
+    assert page == show(path, 9, "answer", settings=[{"exclude": ["ward"]}])
+    assert "2 of 3 inputs present." in page and "missing: empty" in page
+    code, _, err = cli("show", path, "--row", 0, "--out", out)
+    assert (code, "exists already" in err) == (2, True)
+    assert out.read_text(encoding="utf-8") == page
+    again = ("show", path, "--row", 0, "--encoder", "raw", "--media-root", tmp_path, "--out", out, "--overwrite")
+    assert cli(*again)[0] == 0
+    assert "missing: file not found" in out.read_text(encoding="utf-8"), "the pictures are not below that root"
+    assert [item.name for item in out.parent.iterdir()] == [out.name]
+
+
 @pytest.mark.parametrize("what", ["modalities", "encoders", "fusions", "tasks", "predictors", "recipe"])
 def test_list(what: str, cli: Any) -> None:
     code, out, _ = cli("list", what)
@@ -223,6 +239,7 @@ def test_bad_input_to_the_other_commands(cli: Any, run: Path, path: Path, table:
     pacsv.write_csv(table().rename_columns(["photos", "note", "age", "dose", "ward", "answers"]), tmp_path / "other.csv")
     (tmp_path / "there.csv").write_text("mine")
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "folder.html").mkdir()
     for args, said in (
         (("inspect", path, "--target", "anser"), "did you mean 'answer'?"),
         (("inspect", tmp_path / "none.csv"), "does not exist"),
@@ -230,6 +247,14 @@ def test_bad_input_to_the_other_commands(cli: Any, run: Path, path: Path, table:
         (("predict", run, path, "--out", tmp_path / "there.csv"), "exists already"),
         (("predict", run, path, "--out", tmp_path / "folder.csv", "--overwrite"), "is a folder"),
         (("predict", tmp_path, path, "--out", tmp_path / "x.csv"), "is no run"),
+        (("show", path, "--row", 120, "--out", tmp_path / "x.html"), "0 to 119"),
+        (("show", path, "--row", -1, "--out", tmp_path / "x.html"), "row -1"),
+        (("show", path, "--row", "first", "--out", tmp_path / "x.html"), "--row"),
+        (("show", path, "--row", 0, "--encoder", "scrach", "--out", tmp_path / "x.html"), "did you mean 'scratch'?"),
+        (("show", path, "--row", 0, "--target", "anser", "--out", tmp_path / "x.html"), "did you mean 'answer'?"),
+        (("show", path, "--row", 0, "--out", tmp_path / "x.csv"), "a file that ends in .html"),
+        (("show", path, "--row", 0, "--out", tmp_path / "folder.html", "--overwrite"), "is a folder"),
+        (("show", path, "--row", 0), "--out"),
         (("predict", run, tmp_path / "other.csv", "--out", tmp_path / "x.csv"), "has no column 'photo'"),
         (("evaluate", run, tmp_path / "other.csv"), "has no column 'answer'"),
         (("evaluate", tmp_path / "none", path), "is no run"),
@@ -240,7 +265,7 @@ def test_bad_input_to_the_other_commands(cli: Any, run: Path, path: Path, table:
         code, _, err = cli(*args)
         assert (code, said in err) == (2, True), (args, err)
     assert (tmp_path / "there.csv").read_text() == "mine"
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["folder.csv", "other.csv", "there.csv"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["folder.csv", "folder.html", "other.csv", "there.csv"]
 
 
 def test_several_problems_are_several_lines(cli: Any, path: Path, tmp_path: Path) -> None:

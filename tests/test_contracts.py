@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+import soundfile
 import torch
 
 from consilience import component
+from consilience.data.schema import modality_of
 from consilience.encoders.base import Encoder
+from consilience.encoders.several import SeveralEncoder
 from consilience.errors import ConsilienceError
 from consilience.fusions.base import Fusion
 from consilience.metrics import GREATER_IS_BETTER
@@ -133,6 +136,13 @@ def png(seed: int) -> bytes:
     return buffer.getvalue()
 
 
+def wav(seed: int) -> bytes:
+    waves = np.random.default_rng(seed).normal(0, 0.1, 1600 + 100 * seed)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waves, 8000, format="WAV")
+    return buffer.getvalue()
+
+
 WORDS = [
     "the",
     "dress",
@@ -167,26 +177,47 @@ EXAMPLES: dict[str, tuple[Input, list[dict[str, Any]]]] = {
             for row in range(12)
         ],
     ),
+    "audio": (Input("voice", "audio", ("voice",), ("",)), [{"voice": wav(seed)} for seed in range(12)]),
+    "series": (
+        Input("pulse", "series", ("pulse",), ("2",)),
+        [{"pulse": np.random.default_rng(row).standard_normal((30 + row % 3, 2)).cumsum(0).tolist()} for row in range(12)],
+    ),
+}
+
+# Lists of the items above, two to four a row: what wraps a modality and its encoders keeps their promises.
+LISTS: dict[str, tuple[Input, list[dict[str, Any]]]] = {
+    f"lists of {name}": (
+        Input("many", name, ("many",), item.kinds, many=True),
+        [{"many": [rows[(row + place) % 12][item.columns[0]] for place in range(2 + row % 3)]} for row in range(12)],
+    )
+    for name, (item, rows) in EXAMPLES.items()
+    if not modality_of(item).grouped
 }
 
 
 def read_all(name: str) -> tuple[Modality, Input, list[Any]]:
-    item, rows = EXAMPLES[name]
-    kind: Modality = component.find("modalities", name)()
+    item, rows = (EXAMPLES | LISTS)[name]
+    kind = modality_of(item)
     samples = [kind.read(item, cells, Limits()) for cells in rows]
     assert all(isinstance(sample, Sample) for sample in samples)
     return kind, item, samples
 
 
 def encoders() -> list[tuple[str, str]]:
-    return [(name, kind) for name in EXAMPLES for kind in component.find("modalities", name)().encoders()]
+    return [(name, kind) for name, (item, _) in (EXAMPLES | LISTS).items() for kind in modality_of(item).encoders()]
+
+
+def new_encoder(name: str, kind: str) -> Encoder:
+    item, _ = (EXAMPLES | LISTS)[name]
+    cls = component.load(modality_of(item).encoders()[kind])
+    encoder: Encoder = cls(config=cls.Config(), input=item)  # type: ignore[attr-defined]
+    return SeveralEncoder(encoder) if item.many else encoder
 
 
 def make_encoder(name: str, kind: str) -> tuple[Encoder, list[Any]]:
-    modality, item, samples = read_all(name)
-    cls = component.load(modality.encoders()[kind])
+    _, _, samples = read_all(name)
     torch.manual_seed(0)
-    encoder: Encoder = cls(config=cls.Config(), input=item)  # type: ignore[attr-defined]
+    encoder = new_encoder(name, kind)
     encoder.fit(samples, np.random.default_rng(0))
     return encoder.eval(), samples
 
@@ -197,7 +228,7 @@ def encode(encoder: Encoder, samples: list[Any], length: int | None = None) -> T
 
 
 def same(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[key], two[key]) for key in one)
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
 def test_every_modality_has_an_example() -> None:
@@ -205,7 +236,7 @@ def test_every_modality_has_an_example() -> None:
     assert set(EXAMPLES) == own
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", EXAMPLES | LISTS)
 def test_modality_reads_nothing_as_missing_and_never_raises(name: str) -> None:
     kind, item, _ = read_all(name)
     for junk in (None, "", float("nan")):
@@ -215,7 +246,7 @@ def test_modality_reads_nothing_as_missing_and_never_raises(name: str) -> None:
         assert isinstance(kind.read(item, dict.fromkeys(item.columns, junk), Limits()), Missing | Sample)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", EXAMPLES | LISTS)
 def test_modality_damages_by_severity(name: str) -> None:
     kind, _, samples = read_all(name)
     encoder, _ = make_encoder(name, "descriptor")
@@ -227,7 +258,7 @@ def test_modality_damages_by_severity(name: str) -> None:
         assert not all(same(encoder.prepare(a), encoder.prepare(b)) for a, b in zip(samples, broken, strict=True))
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", EXAMPLES | LISTS)
 def test_modality_takes_samples_apart(name: str) -> None:
     kind, _, samples = read_all(name)
     encoder, _ = make_encoder(name, "descriptor")
@@ -266,14 +297,13 @@ def test_encoder_does_not_mix_rows(name: str, kind: str) -> None:
 @pytest.mark.parametrize(("name", "kind"), encoders())
 def test_encoder_comes_back_from_its_state(name: str, kind: str) -> None:
     encoder, samples = make_encoder(name, kind)
-    cls = type(encoder)
-    again = cls(config=encoder.config, input=encoder.input)
+    again = new_encoder(name, kind)
     again.restore(encoder.state())
     again.load_state_dict(encoder.state_dict())
     one, two = encode(encoder, samples), encode(again.eval(), samples)
     assert torch.equal(one.mask, two.mask) and torch.equal(one.values[one.mask], two.values[two.mask])
     assert encoder.fingerprint() == again.fingerprint()
-    other = cls(config=encoder.config, input=encoder.input)
+    other = new_encoder(name, kind)
     other.fit(samples[:4], np.random.default_rng(0))
     assert other.fingerprint() != encoder.fingerprint()
 
@@ -293,10 +323,22 @@ def test_encoder_is_frozen_or_learns_with_all_it_has(name: str, kind: str) -> No
 # Tasks
 
 
+# For every task the target of six rows. A task without an entry fails the first test.
+TARGETS: Mapping[str, list[Any]] = {
+    "classification": ["0", "1", "1", "0", "1", "0"],
+    "multilabel": ["a|b", "b", "[]", "a", "a|b", "b"],
+    "regression": ["0", "1", "1", "0", "1", "0"],
+}
+
+
+def test_every_task_has_an_example() -> None:
+    assert set(TARGETS) >= set(component.names("tasks"))
+
+
 @pytest.mark.parametrize("name", component.names("tasks"))
 def test_task_comes_back_from_its_state_and_measures_what_it_says(name: str) -> None:
     cls = component.find("tasks", name)
-    target = ["0", "1", "1", "0", "1", "0"]
+    target = TARGETS[name]
     task = cls(config=cls.Config())  # type: ignore[attr-defined]
     task.fit(target)
     raw = np.random.default_rng(0).standard_normal((6, task.outputs))

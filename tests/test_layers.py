@@ -13,13 +13,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "consilience"
 
 LAYERS = {
     **dict.fromkeys(("errors", "types", "component", "progress", "files"), 0),
-    **dict.fromkeys(("nn", "media", "metrics", "boosted"), 1),
+    **dict.fromkeys(("nn", "media", "sound", "metrics", "boosted"), 1),
     "encoders": 2,
     **dict.fromkeys(("modalities", "fusions", "tasks"), 3),
     "recipe": 4,
     **dict.fromkeys(("data", "model"), 5),
     "train": 6,
     **dict.fromkeys(("predictors", "select", "run"), 7),
+    "evidence": 8,
     "pipeline": 9,
     "cli": 10,
 }

@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 from consilience.metrics import GREATER_IS_BETTER, Estimate, bootstrap, classification, paired_difference, regression
 
 CLASSIFICATION = {"accuracy", "balanced_accuracy", "macro_f1", "f1", "roc_auc", "pr_auc", "log_loss", "ece"}
+LABELS = {"micro_f1", "macro_f1", "samples_f1", "subset_accuracy", "hamming_loss"}
 REGRESSION = {"mae", "rmse", "mape", "r2", "spearman"}
 
 
@@ -334,5 +335,6 @@ def test_paired_difference_draws_groups():
 
 
 def test_every_metric_has_a_direction():
-    assert set(GREATER_IS_BETTER) == CLASSIFICATION | REGRESSION
-    assert {name for name, greater in GREATER_IS_BETTER.items() if not greater} == {"log_loss", "ece", "mae", "rmse", "mape"}
+    assert set(GREATER_IS_BETTER) == CLASSIFICATION | LABELS | REGRESSION
+    lower = {"hamming_loss", "log_loss", "ece", "mae", "rmse", "mape"}
+    assert {name for name, greater in GREATER_IS_BETTER.items() if not greater} == lower

@@ -43,10 +43,12 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "text[descriptor]": {"width": 8},
     "text[scratch]": {"width": 16, "depth": 1, "heads": 2, "length": 8, "buckets": 200},
     "tabular[scratch]": {"width": 16, "depth": 1, "heads": 2},
+    "audio[scratch]": {"width": 32, "depth": 1, "heads": 2, "length": 8},
+    "series[scratch]": {"tokens": 4, "width": 32, "depth": 1, "heads": 2},
 }
 """The options of a component by its kind, those of an encoder by modality and kind; a case may say otherwise."""
 
-INPUT = {"image": "photo", "text": "note", "tabular": "tabular"}
+INPUT = {"image": "photo", "text": "note", "tabular": "tabular", "series": "pulse", "audio": "voice"}
 """The table's input of each modality."""
 
 
@@ -106,6 +108,8 @@ CASES: Mapping[str, Case] = {
     "limits.pixels": Case(16 * 16, 16 * 16 - 1, "read"),
     "limits.bytes": Case(10_000, 20, "read"),
     "limits.characters": Case(100, 5, "read"),
+    "limits.seconds": Case(1.0, 0.1, "read", it(inputs=["voice"])),
+    "limits.values": Case(100, 19, "read", it(inputs=["pulse"])),
     "split.method": Case("stratified", "random", "splits"),
     "split.column": Case(None, "part", "splits", {"exclude": ["part"]}),
     "split.group": Case(None, "patient", "splits", {"exclude": ["patient"]}),
@@ -118,6 +122,7 @@ CASES: Mapping[str, Case] = {
     "task.kind": Case("classification", "regression", base={"target": "level"}),
     "task[classification].class_weight": Case("none", "balanced", base={"target": "sick"}),
     "task[classification].positive": Case("yes", "no", "task", {"target": "sick"}),
+    "task[multilabel].separator": Case(None, ",", "task", {"target": "tags"}),
     "task[regression].log": Case(False, True, base={"target": "level"}),
     "metric": Case("roc_auc", "accuracy", "selection", {"target": "sick"}),
     "predictors.*.kind": Case("linear", "stack"),
@@ -173,6 +178,11 @@ CASES: Mapping[str, Case] = {
     "predictors.*[fused].train.clip": Case(0.01, 1.0, base=it(train={"batch": 16})),
     "predictors.*[fused].train.augment": Case(False, True, base=it(inputs=["photo"], encoders={"image": {"kind": "scratch"}})),
     "predictors.*[fused].train.precision": Case("float32", "bf16"),
+    "predictors.*.encoders.audio[scratch].width": Case(32, 64),
+    "predictors.*.encoders.audio[scratch].depth": Case(1, 2),
+    "predictors.*.encoders.audio[scratch].heads": Case(1, 2),
+    "predictors.*.encoders.audio[scratch].dropout": Case(0.0, 0.5),
+    "predictors.*.encoders.audio[scratch].length": Case(8, 16),
     "predictors.*.encoders.image[descriptor].side": Case(32, 64),
     "predictors.*.encoders.image[descriptor].cell": Case(8, 16),
     "predictors.*.encoders.image[scratch].side": Case(16, 32),
@@ -180,6 +190,11 @@ CASES: Mapping[str, Case] = {
     "predictors.*.encoders.image[scratch].depth": Case(1, 2),
     "predictors.*.encoders.image[scratch].heads": Case(1, 2),
     "predictors.*.encoders.image[scratch].dropout": Case(0.0, 0.5),
+    "predictors.*.encoders.series[scratch].tokens": Case(1, 4),
+    "predictors.*.encoders.series[scratch].width": Case(32, 64),
+    "predictors.*.encoders.series[scratch].depth": Case(1, 2),
+    "predictors.*.encoders.series[scratch].heads": Case(1, 2),
+    "predictors.*.encoders.series[scratch].dropout": Case(0.0, 0.5),
     "predictors.*.encoders.tabular[descriptor].categories": Case(1, 50),
     "predictors.*.encoders.tabular[scratch].width": Case(16, 32),
     "predictors.*.encoders.tabular[scratch].depth": Case(1, 2),
@@ -247,11 +262,14 @@ def roles() -> dict[str, Sequence[str | None]]:
     return {
         "sick": sick,
         "gaps": [None if row % 20 == 7 else cell for row, cell in enumerate(sick)],
+        "tags": [("a,b", "a,b|c", "c", "[]")[row % 4] for row in range(ROWS)],
         "level": [str(10 ** int(kind)) for kind in (kinds + draw.integers(2, size=ROWS))],
         "importance": [f"{value:.2f}" for value in draw.uniform(0.1, 4, ROWS)],
         "patient": [f"p{row // 4}" for row in range(ROWS)],
         "day": [str(day) for day in draw.permutation(ROWS)],
         "part": [("train", "train", "valid", "test")[index] for index in draw.integers(4, size=ROWS)],
+        "voice": [f"{row}.wav" for row in range(ROWS)],
+        "pulse": [str(draw.normal(kind, 1, 20).round(2).tolist()) for kind in kinds],
     }
 
 

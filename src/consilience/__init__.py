@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from consilience.data.schema import infer_schema
     from consilience.data.table import read_table
     from consilience.errors import ConsilienceError
+    from consilience.evidence.show import show
     from consilience.pipeline import fit, load
     from consilience.recipe import Recipe
     from consilience.run import Run
@@ -31,9 +32,10 @@ _HOME = {
     "infer_schema": "consilience.data.schema",
     "load": "consilience.pipeline",
     "read_table": "consilience.data.table",
+    "show": "consilience.evidence.show",
 }
 
-__all__ = ["ConsilienceError", "Recipe", "Run", "fit", "infer_schema", "load", "read_table"]
+__all__ = ["ConsilienceError", "Recipe", "Run", "fit", "infer_schema", "load", "read_table", "show"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -96,8 +96,26 @@ class Boosted:
         Raises ConsilienceError on a tree of more than 256 levels.
         """
         sk: Any = model  # the attributes read here are private, and so unknown to the type checker
-        order, categories = _columns(sk)
         trees = [(output, tree) for step in sk._predictors[:rounds] for output, tree in enumerate(step)]
+        return Boosted._assembled(sk, trees, sk._baseline_prediction)
+
+    @staticmethod
+    def from_several(models: Sequence[HistGradientBoostingClassifier | float], rounds: int) -> Boosted:
+        """As many outputs as `models`, which were fitted on one matrix and have one output each; a number stands for itself.
+
+        Raises ConsilienceError as `from_sklearn` does.
+        """
+        grown: dict[int, Any] = {output: model for output, model in enumerate(models) if not isinstance(model, float)}
+        assert grown, "one model at least"
+        trees = [(output, tree) for output, sk in grown.items() for (tree,) in sk._predictors[:rounds]]
+        baseline = np.array([np.nan if output in grown else model for output, model in enumerate(models)], np.float64)
+        baseline[list(grown)] = [sk._baseline_prediction.item() for sk in grown.values()]
+        return Boosted._assembled(next(iter(grown.values())), trees, baseline)
+
+    @staticmethod
+    def _assembled(sk: Any, trees: list[tuple[int, Any]], baseline: Array) -> Boosted:
+        """`trees` with the output that each adds to, over the columns of the model `sk`."""
+        order, categories = _columns(sk)
         nodes = np.concatenate([tree.nodes for _, tree in trees])
         sizes = np.array([len(tree.nodes) for _, tree in trees])
         start = np.concatenate([[0], np.cumsum(sizes)])
@@ -117,7 +135,7 @@ class Boosted:
             "left_bits": _left_bits([tree for _, tree in trees]),
             "category_start": np.cumsum([0, *(len(values) for values in categories)], dtype=np.int64),
             "category_value": np.concatenate([np.empty(0), *categories]),
-            "baseline": np.asarray(sk._baseline_prediction, np.float64).ravel(),
+            "baseline": np.asarray(baseline, np.float64).ravel(),
         }
         return Boosted.from_arrays(arrays, features=len(order))
 

@@ -58,6 +58,28 @@ def inspect(
 
 
 @app.command()
+def show(
+    table: TABLE,
+    row: Annotated[int, typer.Option(help="Which row; the first one is 0, as in the column `row` of predictions.")],
+    out: Annotated[Path, typer.Option(help="A .html file, which opens without a network.")],
+    encoder: Annotated[str | None, typer.Option(help="Only the encoders of this name; default: all.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Columns to leave out, separated by commas.")] = None,
+    media_root: ROOT = None,
+    overwrite: OVERWRITE = False,
+) -> None:
+    """Show what each encoder really receives of one row: resized, cut, tokenised, scaled."""
+    from consilience.evidence.show import show as page
+    from consilience.files import replacing
+
+    _check_file(out, (".html",), overwrite)
+    made = page(table, row, target, encoder=encoder, settings=[{"exclude": _columns(exclude)}], media_root=media_root)
+    with replacing(out, overwrite) as part:
+        part.write_text(made, encoding="utf-8")
+    print(f"row {row}: {out}")
+
+
+@app.command()
 def train(
     table: TABLE,
     target: Annotated[str | None, typer.Option(help="The column to predict; the recipe may name it instead.")] = None,
@@ -130,20 +152,11 @@ def predict(
     overwrite: OVERWRITE = False,
 ) -> None:
     """Answer every row of a table, say which inputs each answer used and why others were not."""
-    import pyarrow.csv as pacsv
-    import pyarrow.parquet as pq
+    from consilience.run import load, write_predictions
 
-    from consilience.files import check_free, replacing
-    from consilience.run import load
-
-    if out.suffix not in (".csv", ".parquet"):
-        raise fail(f"--out is {out}", "a file that ends in .csv or .parquet", "choose one of the two")
-    if out.is_dir():
-        raise fail(f"--out {out} is a folder", "a file", "choose another name")
-    check_free(out, overwrite)
+    _check_file(out, (".csv", ".parquet"), overwrite)
     found = load(run).predictions(table, media_root)
-    with replacing(out, overwrite) as part:
-        (pacsv.write_csv if out.suffix == ".csv" else pq.write_table)(found, str(part))
+    write_predictions(found, out, overwrite)
     print(f"{len(found)} rows: {out}")
 
 
@@ -196,6 +209,17 @@ def main() -> None:
     except ConsilienceError as error:
         print("error: " + "\nerror: ".join(str(problem) for problem in error.problems), file=sys.stderr)
         sys.exit(2)
+
+
+def _check_file(out: Path, endings: tuple[str, ...], overwrite: bool) -> None:
+    """Raise ConsilienceError where `out` can be no file of ours, before the work is done that it is for."""
+    from consilience.files import check_free
+
+    if out.suffix not in endings:
+        raise fail(f"--out is {out}", f"a file that ends in {' or '.join(endings)}", "choose another name")
+    if out.is_dir():
+        raise fail(f"--out {out} is a folder", "a file", "choose another name")
+    check_free(out, overwrite)
 
 
 def _columns(options: list[str] | None) -> list[str]:

@@ -1,15 +1,16 @@
 """What a prediction is worth: metric functions of row weights, and bootstrap intervals around them.
 
-`classification` and `regression` sort and group the rows once and return a measure: weight [R] -> metric by name. The
-bootstrap (Efron 1979) is then only many weightings of the same rows: a row drawn twice counts twice. So a measure must
-give for integer weights what it would give for repeated rows, and ignore rows of weight 0.
+`classification`, `multilabel` and `regression` sort and group the rows once and return a measure: weight [R] -> metric by
+name. The bootstrap (Efron 1979) is then only many weightings of the same rows: a row drawn twice counts twice. So a
+measure must give for integer weights what it would give for repeated rows, and ignore rows of weight 0.
 
 A metric is nan where it is undefined. For the rows of positive weight:
 - everything, if there is none;
 - roc_auc, if they are all of one class; pr_auc of two classes, if none is of class 1; f1 of two classes, if none is of
   class 1 nor predicted to be;
+- of labels, micro_f1 and macro_f1 if no row has any (micro: nor is given any); roc_auc and pr_auc as above;
 - mape, if a target is 0; r2, if the target is constant; spearman, if the target or the prediction is.
-Macro averages are over the classes that are present (roc_auc: that also have rows against them), so a resample that
+Macro averages are over the classes or labels that are present (roc_auc: that also have rows against them), so a resample that
 misses a rare class does not count it as 0.
 """
 
@@ -32,6 +33,10 @@ GREATER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
         "balanced_accuracy": True,
         "macro_f1": True,
         "f1": True,
+        "micro_f1": True,
+        "samples_f1": True,
+        "subset_accuracy": True,
+        "hamming_loss": False,
         "roc_auc": True,
         "pr_auc": True,
         "log_loss": False,
@@ -75,11 +80,57 @@ def classification(log_probabilities: Array, labels: Array, predicted: Array) ->
         ranking = _ranking(odds[None], (labels == 1)[None])
     else:
         ranking = _ranking(log_probabilities.T, labels == np.arange(classes)[:, None])
-    decisions, calibration = _decisions(labels, predicted, classes), _calibration(log_probabilities, labels)
+    right = log_probabilities.argmax(axis=1) == labels
+    calibration = _calibration(np.exp(log_probabilities.max(axis=1))[:, None], right[:, None])
+    decisions = _decisions(labels, predicted, classes)
     surprise = -log_probabilities[np.arange(rows), labels]
 
     def measure(weight: Array) -> dict[str, float]:
         return decisions(weight) | ranking(weight) | {"log_loss": _mean(surprise, weight)} | calibration(weight)
+
+    return measure
+
+
+def multilabel(log_odds: Array, labels: Array, predicted: Array) -> Measure:
+    """Metrics of `log_odds` [R, C] float64 and decisions `predicted` [R, C] against `labels` [R, C], both 0 or 1.
+
+    Beside those of `label_decisions`: roc_auc and pr_auc (average precision), means over the labels; log_loss, the mean
+    cross-entropy of a row's C decisions; ece of all R * C decisions, each taken as a classification into two classes.
+    """
+    assert labels.shape == log_odds.shape and log_odds.ndim == 2, f"labels {labels.shape}, log-odds {log_odds.shape}"
+    assert not np.isnan(log_odds).any(), "log-odds hold NaN"
+    decisions, ranking = label_decisions(labels, predicted), _ranking(log_odds.T, labels.T > 0)
+    signed = np.where(labels > 0, log_odds, -log_odds)
+    surprise = np.logaddexp(0, -signed).mean(axis=1)
+    calibration = _calibration(1 / (1 + np.exp(-np.abs(log_odds))), (log_odds > 0) == (labels > 0))
+
+    def measure(weight: Array) -> dict[str, float]:
+        return decisions(weight) | ranking(weight) | {"log_loss": _mean(surprise, weight)} | calibration(weight)
+
+    return measure
+
+
+def label_decisions(labels: Array, predicted: Array) -> Measure:
+    """What `predicted` [R, C] is worth against `labels` [R, C], both 0 or 1.
+
+    micro_f1 (of all decisions), macro_f1 (mean over the labels), samples_f1 (mean over the rows; 1 where a row has no label
+    and is given none), subset_accuracy (rows with every decision right), hamming_loss (share of wrong decisions).
+    """
+    assert labels.shape == predicted.shape and labels.ndim == 2, f"labels {labels.shape}, predicted {predicted.shape}"
+    wanted, given = labels.astype(np.float64), predicted.astype(np.float64)
+    both, wrong = wanted * given, (wanted != given).mean(axis=1)
+    size = (wanted + given).sum(axis=1)
+    of_row = np.where(size > 0, 2 * both.sum(axis=1) / np.maximum(size, 1), 1.0)
+
+    def measure(weight: Array) -> dict[str, float]:
+        hits, support, claimed = weight @ both, weight @ wanted, weight @ given
+        return {
+            "micro_f1": float(_ratio(2 * hits.sum(keepdims=True), (support + claimed).sum(keepdims=True))[0]),
+            "macro_f1": _mean(_ratio(2 * hits, support + claimed), support > 0),
+            "samples_f1": _mean(of_row, weight),
+            "subset_accuracy": _mean(wrong == 0, weight),
+            "hamming_loss": _mean(wrong, weight),
+        }
 
     return measure
 
@@ -212,15 +263,19 @@ def _ranking(scores: Array, positive: Array) -> Measure:
     return measure
 
 
-def _calibration(log_probabilities: Array, labels: Array) -> Measure:
-    """Expected calibration error (Guo et al. 2017, eq. 3) over bins (0, 1/15], ... of the highest probability."""
-    confidence = np.exp(log_probabilities.max(axis=1))
-    gap = (log_probabilities.argmax(axis=1) == labels) - confidence
+def _calibration(confidence: Array, right: Array) -> Measure:
+    """Expected calibration error (Guo et al. 2017, eq. 3) over bins (0, 1/15], ... of the highest probability.
+
+    `confidence` [R, M] of M answers a row, and whether each is `right`.
+    """
+    rows, answers = confidence.shape
     bins = (np.ceil(confidence * BINS) - 1).clip(0, BINS - 1).astype(int)
+    places = bins + BINS * np.arange(rows)[:, None]
+    gaps = np.bincount(places.ravel(), (right - confidence).ravel(), rows * BINS).reshape(rows, BINS)
 
     def measure(weight: Array) -> dict[str, float]:
-        total = weight.sum()
-        return {"ece": float(np.abs(np.bincount(bins, weight * gap)).sum() / total) if total > 0 else np.nan}
+        total = weight.sum() * answers
+        return {"ece": float(np.abs(weight @ gaps).sum() / total) if total > 0 else np.nan}
 
     return measure
 

@@ -110,6 +110,12 @@ def make_task(recipe: Recipe, view: View) -> tuple[str, Task]:
         raise fail(f"the target {view.schema.target!r} is empty in every row", "cells to learn from", "choose another target")
     tasks = {name: component.find("tasks", name) for name in component.names("tasks")}
     claims = {name: claim for name, cls in tasks.items() if (claim := cls.detect(target)) is not None}  # type: ignore[attr-defined]
+    if not claims:
+        raise fail(
+            f"no task is known for the target {view.schema.target!r}: {target[0]!r}",
+            "classes, numbers, or lists of labels",
+            "choose another target, or set task.kind",
+        )
     best = max(claims, key=lambda name: claims[name].confidence)
     return best, tasks[best](config=tasks[best].Config())  # type: ignore[attr-defined]
 

@@ -65,6 +65,8 @@ class LimitSpec(Config):
     pixels: int = Field(Limits.pixels, gt=0, description="Larger pictures are missing: 'over the pixel limit'.")
     bytes: int = Field(Limits.bytes, gt=0, description="Larger files are missing: 'over the byte limit'.")
     characters: int = Field(Limits.characters, gt=0, description="Longer texts are cut here.")
+    seconds: float = Field(Limits.seconds, gt=0, description="Longer recordings are cut here.")
+    values: int = Field(Limits.values, gt=0, description="Series of more numbers are missing: 'over the value limit'.")
 
 
 class Recipe(Config):

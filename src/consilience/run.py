@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import yaml
 
@@ -78,7 +79,7 @@ class Run:
         return self.task.decode(self.answer(view, np.arange(len(view))).scores)
 
     def predict_proba(self, source: Any, media_root: Path | str | None = None) -> np.ndarray:
-        """[R, C] class probabilities, in the order of `classes`. Raises ConsilienceError for a task without classes."""
+        """[R, C] probabilities of the task's classes or labels, in their order. Raises ConsilienceError where it has none."""
         view = self.view(source, media_root)
         columns = self.task.columns(self.answer(view, np.arange(len(view))).scores)
         if not columns:
@@ -97,7 +98,7 @@ class Run:
         used = [",".join(name for name in view.schema.names if answered.used[name][row]) for row in rows]
         reasons = ["; ".join(_reasons(view, int(row), bool(used[row]))) for row in rows]
         columns = {name: pa.array(values) for name, values in self.task.columns(answered.scores).items()}
-        prediction = pa.array(self.task.decode(answered.scores))
+        prediction = _column(self.task.decode(answered.scores))
         return pa.table({"row": rows, "prediction": prediction, **columns, "used": used, "reasons": reasons})
 
     def evaluate(self, source: Any, media_root: Path | str | None = None) -> dict[str, Estimate]:
@@ -200,6 +201,28 @@ def _load(folder: Path, head: Mapping[str, Any]) -> Run:
     return Run(recipe, kind, schema, task, predictors, selection, splits, str(head.get("table", "")), metrics, log)
 
 
+def write_predictions(predictions: pa.Table, path: Path, overwrite: bool) -> None:
+    """Write what `Run.predictions` gave to a `.csv` or `.parquet` file, whole or not at all.
+
+    A CSV has no lists: there they are JSON, as a target column of a CSV may hold them.
+    """
+    with replacing(path, overwrite) as part:
+        if path.suffix != ".csv":
+            pq.write_table(predictions, str(part))
+            return
+        for index, column in enumerate(predictions.schema):
+            if pa.types.is_list(column.type):
+                texts = [json.dumps(cell, ensure_ascii=False) for cell in predictions.column(index).to_pylist()]
+                predictions = predictions.set_column(index, column.name, pa.array(texts, pa.string()))
+        pacsv.write_csv(predictions, str(part))
+
+
+def _column(answers: list[Cell]) -> pa.Array:
+    """Answers as a column; lists that are all empty are lists of texts, for a file must say of what."""
+    made = pa.array(answers)
+    return made.cast(pa.list_(pa.string())) if made.type == pa.list_(pa.null()) else made
+
+
 def _reasons(view: View, row: int, answered: bool) -> list[str]:
     found = []
     for name in view.schema.names:
@@ -259,7 +282,13 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
 def _schema(value: Mapping[str, Any], folder: Path) -> Schema:
     try:
         inputs = tuple(
-            Input(str(item["name"]), str(item["modality"]), tuple(item["columns"]), tuple(item["kinds"]))
+            Input(
+                str(item["name"]),
+                str(item["modality"]),
+                tuple(item["columns"]),
+                tuple(item["kinds"]),
+                item.get("many", False) is True,
+            )
             for item in value["inputs"]
         )
         if len({item.name for item in inputs}) < len(inputs) or any(len(item.columns) != len(item.kinds) for item in inputs):

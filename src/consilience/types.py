@@ -44,16 +44,37 @@ class Sample:
         return 256
 
 
+ITEMS = 8
+"""The most items that are read of a cell that holds a list.
+
+Prediction is made in fixed shapes, so that every row pays for the longest list that there may be: in tokens of the fusion,
+whose attention grows with their square. Eight are more than most listings show at first, and the rest is noted.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Several(Sample):
+    """The items of a list that could be read, one at least and at most `ITEMS`, in their order; of any one modality."""
+
+    items: tuple[Sample, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + sum(item.nbytes for item in self.items)
+
+
 @dataclass(frozen=True)
 class Claim:
     """A modality says that a column is its own. `confidence` in 0..1; the highest claim wins.
 
-    `kind` lets a modality tell its columns apart (tabular: "number", "category", "date").
+    `kind` lets a modality tell its columns apart (tabular: "number", "category", "date"). `many`: it claims the items of
+    the lists that the cells hold, not the cells.
     """
 
     confidence: float
     reason: str
     kind: str = ""
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,12 +95,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Input:
-    """One thing that the model receives: a column, or a group of tabular columns. `kinds` are parallel to `columns`."""
+    """One thing that the model receives: a column, or a group of tabular columns. `kinds` are parallel to `columns`.
+
+    `many`: a cell of its column holds a list of items of the modality (the photos of a listing).
+    """
 
     name: str
     modality: str
     columns: tuple[str, ...]
     kinds: tuple[str, ...] = ()
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +144,8 @@ class Limits:
     pixels: int = 50_000_000
     bytes: int = 100_000_000
     characters: int = 100_000
+    seconds: float = 600.0
+    values: int = 10_000_000
 
 
 @dataclass(frozen=True)

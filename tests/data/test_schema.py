@@ -96,7 +96,7 @@ def test_without_a_target_the_column_is_an_input_like_any_other() -> None:
         ("half", ["train", "test"] * (N // 2), "input", "different values"),  # its name does not say it
         ("mark", ["x"] * (N - 1) + [None], "input", "1 different values"),  # there or not: that tells something
         ("code", [f"00{row:03}" for row in range(N)], "excluded", "leading zeros.*; name it under inputs to use it"),
-        ("list", [["a"]] * (N // 2) + [["b"]] * (N // 2), "excluded", "no modality recognises its cells"),
+        ("struct", [{"a": 1}] * (N // 2) + [{"a": 2}] * (N // 2), "excluded", "no modality recognises its cells"),
     ],
 )
 def test_roles_told_from_the_column(name: str, cells: list[Any], role: str, why: str) -> None:
@@ -231,14 +231,15 @@ def test_one_column_may_be_two_inputs() -> None:
         ({"x": {"modality": "txt", "columns": ["note"]}}, ["inputs.x.modality is 'txt'.*did you mean 'text'"]),
         ({"x": {"modality": "text", "columns": ["note", "colour"]}}, ["inputs.x has 2 columns.*one column for text"]),
         ({"x": {"modality": "tabular", "columns": ["answer"]}}, ["inputs.x uses the column 'answer', which has another role"]),
-        ({"x": {"modality": "tabular", "columns": ["pair"]}}, ["'pair' as tabular, but its cells are of no kind"]),
+        ({"x": {"modality": "tabular", "columns": ["pair"]}}, ["'pair' as tabular, but its cells are lists"]),
+        ({"x": {"modality": "tabular", "columns": ["odd"]}}, ["'odd' as tabular, but its cells are of no kind"]),
         ({"x": {"modality": "txt", "columns": ["nope", "neither"]}}, ["'nope'", "'neither'", "'txt'"]),
         ({"x": {"modality": "tabular", "columns": []}}, ["inputs.x has no column that is free"]),
         ({"x": {"modality": "tabular", "columns": ["ans*"]}}, ["inputs.x has no column that is free"]),
     ],
 )
 def test_explicit_inputs_that_cannot_be(inputs: dict[str, Any], messages: list[str]) -> None:
-    found = problems(whole(pair=[[1, 2]] * N), inputs=inputs)
+    found = problems(whole(pair=[[1, 2]] * N, odd=[{"a": 1}] * N), inputs=inputs)
     assert len(found) == len(messages)
     for text, message in zip(found, messages, strict=True):
         assert re.search(message, text, re.DOTALL), text

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from consilience.data.split import kfold
 from consilience.data.store import Store
 from consilience.data.table import read_table
 from consilience.data.view import View
@@ -19,6 +20,7 @@ from consilience.errors import ConsilienceError
 from consilience.modalities.tabular import Record
 from consilience.tasks.base import Task
 from consilience.tasks.classification import Classification
+from consilience.tasks.multilabel import MultiLabel
 from consilience.tasks.regression import Regression
 from consilience.train import stacking
 from consilience.train.features import Features
@@ -214,6 +216,37 @@ def test_a_settled_strength_needs_no_validation_rows_and_says_the_same() -> None
         fit(make_view(x, y), classification())
 
 
+# What is said
+
+
+def test_classes_are_said_up_to_a_constant_a_row_and_labels_beyond_how_frequent_they_are() -> None:
+    x = numbers()
+    labels = [[name for name, edge in (("a", -0.5), ("b", 1.0)) if (value or 0) > edge] for value in x]
+    view = make_view(x, labels)
+    made, scores = fit(view, MultiLabel(config=MultiLabel.Config()), x=0.01)
+    rows, present = np.arange(N), view.present(np.arange(N))
+    said, model = made.scores(view, rows, present)["x"], made.models["x"]
+    assert np.allclose(said, model.raw(made.features["x"].matrix(view, rows, present)) - model.bias)
+    assert abs(model.bias).min() > 0.1
+    assert np.allclose(said.mean(0), 0)
+    assert not np.allclose(said.sum(1), 0)
+    assert abs(scores.mean(0)).max() < 0.2 * abs(model.bias).max()
+    classes = ["a" if row else "b" for row in labels]
+    made, scores = fit(make_view(x, classes), classification(), x=0.01)
+    assert np.allclose(scores.sum(1), 0)
+
+
+def test_folds_keep_the_strata_of_the_task_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(stacking, "kfold", lambda *given: seen.append(given[2]) or kfold(*given))
+    labels = [[["a"], ["a", "b"], []][row % 3] for row in range(N)]
+    fit(make_view(numbers(), labels), MultiLabel(config=MultiLabel.Config()), x=0.01)
+    fit(make_view(numbers(), [float(row) for row in range(N)]), regression(), x=0.01)
+    assert len(set(seen[0][0::3])) == len(set(seen[0][1::3])) == 1
+    assert len(set(seen[0])) == 3
+    assert seen[1] is None
+
+
 # From a file
 
 
@@ -221,10 +254,11 @@ def test_a_state_comes_back_whole_and_a_damaged_one_is_an_error() -> None:
     x = numbers()
     x[1] = None
     view = make_view(x, ["a", "b"] * (N // 2))
-    made, _ = fit(view, classification(), x=0.1)
+    task = classification()
+    made, _ = fit(view, task, x=0.1)
     rows, present = np.arange(N), view.present(np.arange(N))
     again = scorers()
-    again.restore(made.state(), 2)
+    again.restore(made.state(), task)
     assert np.array_equal(again.scores(view, rows, present)["x"], made.scores(view, rows, present)["x"], equal_nan=True)
     state = made.state()
     for name, array in (
@@ -233,6 +267,6 @@ def test_a_state_comes_back_whole_and_a_damaged_one_is_an_error() -> None:
         ("x/features/mean/x", np.zeros(2)),
     ):
         with pytest.raises(ConsilienceError, match="damaged"):
-            scorers().restore(State(state.json, {**state.arrays, name: array}), 2)
+            scorers().restore(State(state.json, {**state.arrays, name: array}), task)
     with pytest.raises(ConsilienceError, match="missing"):
-        scorers().restore(State(state.json, {key: value for key, value in state.arrays.items() if key != "x/bias"}), 2)
+        scorers().restore(State(state.json, {key: value for key, value in state.arrays.items() if key != "x/bias"}), task)

@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from consilience.data.schema import modality
+from consilience.data.schema import modality_of
+from consilience.data.several import Many
 from consilience.data.view import Present, View
 from consilience.encoders.base import Encoder
-from consilience.types import Missing, Tokens
+from consilience.modalities.base import Modality
+from consilience.types import ITEMS, Missing, Sample, Several, Tokens
 
 AHEAD = 3
 """Batches that are made while the network works on the one before."""
@@ -70,7 +72,7 @@ def make_batch(
             samples = view.samples(name, rows[filled])
             assert not any(isinstance(sample, Missing) for sample in samples)
             if augment is not None:
-                kind = modality(view.schema[name].modality)
+                kind = modality_of(view.schema[name])
                 samples = [kind.augment(sample, augment) for sample in samples]
             given[name] = encoder.collate([encoder.prepare(sample) for sample in samples], length)  # type: ignore[arg-type]
     return Batch(rows, places, given, {name: torch.from_numpy(present[name].copy()) for name in encoders})
@@ -110,11 +112,19 @@ def _sizes(view: View, encoders: Mapping[str, Encoder], rows: np.ndarray, presen
         return None
     sizes = np.zeros(len(rows))
     for name in growing:
-        kind = modality(view.schema[name].modality)
+        kind = modality_of(view.schema[name])
         here = np.flatnonzero(present[name])
         samples = view.samples(name, rows[here])
-        sizes[here] += [min(kind.size(sample), encoders[name].length) for sample in samples]
+        sizes[here] += [_amount(kind, sample, encoders[name].length) for sample in samples]
     return sizes
+
+
+def _amount(kind: Modality, sample: Sample | Missing, most: int) -> int:
+    """The size of a sample up to the `most` tokens that its encoder returns; of a list, of item by item."""
+    if isinstance(kind, Many):
+        assert isinstance(sample, Several)
+        return sum(_amount(kind.inner, item, most // ITEMS) for item in sample.items)
+    return min(kind.size(sample), most)
 
 
 def _order(count: int, sizes: np.ndarray | None, size: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from consilience import component
+from consilience.data.several import Many, holds_items, holds_lists, may_hold_lists
 from consilience.data.split import part_of
 from consilience.data.table import Table
 from consilience.errors import Problem, fail, nearest, raise_all
@@ -26,6 +27,16 @@ BLOCK = 8
 def modality(name: str) -> Modality:
     """The modality of that name; they keep no state, so one of each is enough."""
     return component.find("modalities", name)()
+
+
+def modality_of(item: Input) -> Modality:
+    """The modality that reads, varies and takes apart the samples of an input: its own, or that of lists of it."""
+    return _many(item.modality) if item.many else modality(item.modality)
+
+
+@cache
+def _many(name: str) -> Modality:
+    return Many(modality(name))
 
 
 def infer_schema(table: Table, recipe: Recipe) -> Schema:
@@ -56,7 +67,7 @@ def infer_schema(table: Table, recipe: Recipe) -> Schema:
             grouped.append((column, kind, claim))
         else:
             free = _free(name, kind, {*recipe.inputs, *(other.name for other in inputs)})
-            inputs.append(Input(free, kind, (name,), (claim.kind,)))
+            inputs.append(Input(free, kind, (name,), (claim.kind,), claim.many))
             notes.append(ColumnRole(name, "input", claim.reason, free))
     for item, reasons in _groups(grouped, {*recipe.inputs, *(other.name for other in inputs)}):
         inputs.append(item)
@@ -71,11 +82,17 @@ def infer_schema(table: Table, recipe: Recipe) -> Schema:
 
 
 def best_claim(column: Column) -> tuple[str | None, Claim]:
-    """The modality that is surest of a column, and its claim."""
-    claims = [(name, claim) for name in component.names("modalities") if (claim := modality(name).detect(column)) is not None]
+    """The modality that is surest of a column, and its claim. Where its cells are lists, of the items before the cells."""
+    kinds = {name: modality(name) for name in component.names("modalities")}
+    lists = {name: _many(name) for name, kind in kinds.items() if not kind.grouped} if may_hold_lists(column) else {}
+    claims = _claims(lists, column) or _claims(kinds, column)
     if not claims:
         return None, Claim(0.0, "no modality recognises its cells")
     return max(claims, key=lambda item: item[1].confidence)
+
+
+def _claims(kinds: Mapping[str, Modality], column: Column) -> list[tuple[str, Claim]]:
+    return [(name, claim) for name, kind in kinds.items() if (claim := kind.detect(column)) is not None]
 
 
 def check_columns(schema: Schema, table: Table, *, target: bool = False) -> None:
@@ -157,16 +174,30 @@ def _columns(spec: InputSpec, table: Table, name: str, named: Iterable[str]) -> 
 
 
 def _explicit(table: Table, name: str, spec: InputSpec, columns: tuple[str, ...]) -> Input:
+    kind = modality(spec.modality)
+    if not kind.grouped:  # one column, and the recipe knows better than its cells look; but not whether they are lists
+        column = table.column(columns[0])
+        claim = kind.detect(column)
+        items = _many(spec.modality).detect(column)
+        many = items is not None or (claim is None and holds_items(column, kind.media))
+        chosen = items or claim
+        return Input(name, spec.modality, columns, (chosen.kind if chosen is not None else "",), many)
     kinds = []
-    for column in columns:
-        claim = modality(spec.modality).detect(table.column(column))
-        if claim is None and modality(spec.modality).grouped:
+    for column in map(table.column, columns):
+        claim = kind.detect(column)
+        if holds_lists(column):
             raise fail(
-                f"inputs.{name} reads the column {column!r} as {spec.modality}, but its cells are of no kind that this has",
+                f"inputs.{name} reads {column.name!r} as {spec.modality}, but its cells are lists",
+                f"one value a cell: {spec.modality} takes no lists",
+                "choose another modality, or make a column of each value",
+            )
+        if claim is None:
+            raise fail(
+                f"inputs.{name} reads {column.name!r} as {spec.modality}, but its cells are of no kind that this has",
                 f"cells that are {spec.modality}",
                 "choose another modality or column",
             )
-        kinds.append(claim.kind if claim is not None else "")  # elsewhere the recipe knows better than the cells look
+        kinds.append(claim.kind)
     return Input(name, spec.modality, columns, tuple(kinds))
 
 

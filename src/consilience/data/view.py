@@ -10,17 +10,19 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
-from consilience.data.schema import modality
+from consilience.data.schema import modality_of
+from consilience.data.several import below
 from consilience.data.store import Store
 from consilience.data.table import Table, is_empty
 from consilience.encoders.base import Encoder
-from consilience.errors import fail
+from consilience.errors import fail, nearest
 from consilience.nn import masked_deviation, masked_mean
 from consilience.types import Cell, Input, Limits, Missing, Sample, Schema, Tokens
 
@@ -35,15 +37,36 @@ Present = Mapping[str, np.ndarray]
 """Input name -> [R] bool, parallel to the rows asked for."""
 
 
+@dataclass(frozen=True)
+class Damage:
+    """What is done to the samples of one input after they were read: a corruption of its modality, by name."""
+
+    input: str
+    corruption: str
+    severity: float
+    seed: int
+
+
 class View:
     """A table seen through a schema."""
 
-    def __init__(self, table: Table, schema: Schema, store: Store, limits: Limits, weight: str | None = None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        schema: Schema,
+        store: Store,
+        limits: Limits,
+        weight: str | None = None,
+        damage: Damage | None = None,
+    ) -> None:
         self.table = table
         self.schema = schema
         self.store = store
         self.limits = limits
         self.weight_column = weight
+        self.damage = damage
+        self.identity = object()
+        """Stands for this view in the store's keys. Not `id(self)`: that of a view that is gone may be given again."""
         self._cells: dict[str, list[Cell]] = {}
         # Per input and row: None not read yet, "" present, else why it is missing. Small, so it outlives the store.
         self._reasons: dict[str, list[str | None]] = {name: [None] * len(table) for name in schema.names}
@@ -98,12 +121,12 @@ class View:
         for row in dict.fromkeys(rows.tolist()):
             if reason := self._reasons[name][row]:
                 found[row] = Missing(reason)
-            elif (sample := self.store.get((id(self), name, row))) is not None:
+            elif (sample := self.store.get((self.identity, name, row))) is not None:
                 found[row] = sample
             else:
                 unread.append(row)
         item = self.schema[name]
-        kind = modality(item.modality)
+        kind = modality_of(item)
         if kind.media and len(unread) > 1:  # decoders release the interpreter lock
             with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
                 read = list(pool.map(lambda row: self._read(item, row), unread))
@@ -115,7 +138,7 @@ class View:
                 self._reasons[name][row] = sample.reason
             else:
                 self._reasons[name][row] = ""
-                self.store.put((id(self), name, row), sample, sample.nbytes)
+                self.store.put((self.identity, name, row), sample, sample.nbytes)
                 if sample.notes:
                     self._notes[name][row] = sample.notes
         return [found[row] for row in rows.tolist()]
@@ -159,7 +182,7 @@ class View:
         for row, reason in zip(rows.tolist(), self.reasons(name, rows), strict=True):
             if reason or row in kept:
                 continue
-            values = self.store.get((key, id(self), name, row))
+            values = self.store.get((key, self.identity, name, row))
             if values is None:
                 todo.append(row)
             else:
@@ -169,7 +192,7 @@ class View:
             part = todo[start : start + CHUNK]
             for row, values in zip(part, self._encode(encoder, name, np.array(part)), strict=True):
                 kept[row] = values
-                self.store.put((key, id(self), name, row), values, values.numel() * values.element_size() + 64)
+                self.store.put((key, self.identity, name, row), values, values.numel() * values.element_size() + 64)
         count = max((values.shape[0] for values in kept.values()), default=1)
         dtype = next((values.dtype for values in kept.values()), torch.float32)
         out = torch.zeros(len(rows), count, encoder.width, dtype=dtype)
@@ -204,12 +227,32 @@ class View:
             tokens = encoder(encoder.collate(padded, encoder.length))
         return [tokens.values[place][tokens.mask[place]].clone() for place in range(len(items))]
 
+    def damaged(self, input: str, corruption: str, severity: float, seed: int) -> View:
+        """The same table, limits and store, with the samples of one input damaged: the same way whenever they are read.
+
+        severity 0..1. What is missing stays missing. Raises ConsilienceError where the input's modality has no such damage.
+        """
+        known = modality_of(self.schema[input]).corruptions
+        if corruption not in known:
+            raise fail(f"{input!r} has no corruption {corruption!r}", "one of its modality", nearest(corruption, known))
+        damage = Damage(input, corruption, severity, seed)
+        return View(self.table, self.schema, self.store, self.limits, self.weight_column, damage)
+
     def _read(self, item: Input, row: int) -> Sample | Missing:
-        kind = modality(item.modality)
+        sample, damage = self._sample(item, row), self.damage
+        if damage is None or damage.input != item.name or isinstance(sample, Missing):
+            return sample
+        corrupt = modality_of(item).corruptions[damage.corruption]
+        return corrupt(sample, damage.severity, np.random.default_rng([damage.seed, row]))
+
+    def _sample(self, item: Input, row: int) -> Sample | Missing:
+        kind = modality_of(item)
         cells: dict[str, Cell] = {}
         for column in item.columns:
             cell = self.cells(column)[row]
-            if kind.media and isinstance(cell, str) and cell.strip():
+            if kind.media and item.many:
+                cell = below(cell, self.table.root(row))
+            elif kind.media and isinstance(cell, str) and cell.strip() and kind.names_file(cell):
                 cell = self.table.root(row) / Path(cell)
             cells[column] = cell
         return kind.read(item, cells, self.limits)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +23,9 @@ from consilience import component
 from consilience.types import Input, Sample, State, Tokens
 
 __all__ = ["Encoder"]
+
+Received = Tensor | Sequence[str] | Sequence[tuple[str, int]] | Sequence[tuple[str, float]] | Sequence[tuple[str, str]]
+"""Something that an encoder takes in, for people: a tensor, words, words with counts, named quantities, named texts."""
 
 
 class Encoder(nn.Module, ABC):
@@ -60,6 +63,13 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
         """The tensors of one sample, on the CPU. Runs in worker threads, so it must not change the encoder."""
+
+    def received(self, sample: Sample) -> Mapping[str, Received]:
+        """What it takes in of a sample, each thing with a name for people; shown, never computed with.
+
+        Override it where the tensors of `prepare`, which are the default, do not speak; make it of them, so that it is true.
+        """
+        return self.prepare(sample)
 
     def collate(self, items: Sequence[dict[str, Tensor]], length: int | None = None) -> dict[str, Tensor]:
         """Stack prepared samples to B rows, padded to `length` tokens (None: the longest of the items).

@@ -27,6 +27,10 @@ class Modality(ABC):
     corruptions: ClassVar[Mapping[str, Corruption]] = {}
     """Named damage for robustness tests; none of it is used in training."""
 
+    def names_file(self, cell: str) -> bool:
+        """Media only: is this string the name of a file, so that it arrives as a `Path`, or does it arrive as it is?"""
+        return True
+
     @abstractmethod
     def detect(self, column: Column) -> Claim | None:
         """Is this column mine, how sure, and why? None: no."""

@@ -21,9 +21,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from consilience import component
-from consilience.data.schema import modality
+from consilience.data.schema import modality_of
 from consilience.data.view import CHUNK, Present, View
 from consilience.encoders.base import Encoder
+from consilience.encoders.several import SeveralEncoder
 from consilience.errors import ConsilienceError, Problem, fail, nearest, raise_all
 from consilience.files import read_json, write_json
 from consilience.metrics import GREATER_IS_BETTER
@@ -187,7 +188,7 @@ class Predictor(ABC):
 def make_encoder(config: Predictor.Config, item: Input) -> Encoder:
     """The encoder that a predictor's configuration chooses for an input, not fitted yet."""
     wanted = config.encoders.get(item.name, config.encoders.get(item.modality, config.encoder))
-    kinds = modality(item.modality).encoders()
+    kinds = modality_of(item).encoders()
     options = {"kind": wanted} if isinstance(wanted, str) else wanted
     kind = options.get("kind", config.encoder)
     if not isinstance(kind, str) or kind not in kinds:
@@ -214,4 +215,5 @@ def make_encoder(config: Predictor.Config, item: Input) -> Encoder:
                 for problem in error.errors()
             )
         ) from None
-    return cls(config=chosen, input=item)
+    encoder = cls(config=chosen, input=item)
+    return SeveralEncoder(encoder) if item.many else encoder

@@ -82,7 +82,7 @@ class Stack(Predictor):
         )
 
     def restore(self, state: State, task: Task) -> None:
-        self.scorers.restore(State(state.json.get("scorers", {}), part(state.arrays, "scorers")), task.outputs)
+        self.scorers.restore(State(state.json.get("scorers", {}), part(state.arrays, "scorers")), task)
         self.scale = dict(state.json.get("scale", {}))
         if set(self.scale) != set(self.inputs) or not all(isinstance(value, float) for value in self.scale.values()):
             raise fail("the scales of a stack are damaged", "a number for every input", "train the run again")

@@ -1,20 +1,21 @@
 """The contract of a task: what the target means, and everything between a model's raw numbers and an answer.
 
 Three number spaces. The *target* is what stands in the table; *encoded* it is one number per row (a class index, a
-standardised quantity). *Raw* is what a head or a linear model puts out, K numbers per row in encoded space. *Scores* are
-comparable between predictors: log-probabilities, or values in units of the target.
+standardised quantity) or a row of 0 and 1 (labels). *Raw* is what a head or a linear model puts out, K numbers per row in
+encoded space. *Scores* are comparable between predictors: log-probabilities, log-odds, or values in units of the target.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
 from torch import Tensor, nn
 
 from consilience import component
+from consilience.errors import fail, nearest
 from consilience.types import Cell, Claim, State
 
 __all__ = ["Task"]
@@ -29,6 +30,10 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]
     proper: ClassVar[str]
     """The metric that is best, in expectation, only for the true answer: it breaks ties and guides ensembles."""
+
+    link: ClassVar[Literal["softmax", "sigmoid", "identity"]]
+    """What raw numbers are. softmax: of classes, they count up to a constant per row; sigmoid: each is a log-odds of its own;
+    identity: quantities."""
 
     class Config(component.Config):
         """No options."""
@@ -55,10 +60,10 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, target: Sequence[Cell]) -> np.ndarray:
-        """[R] encoded. Raises ConsilienceError naming the cells that are no valid target."""
+        """[R] or [R, C] encoded. Raises ConsilienceError naming the cells that are no valid target."""
 
     def strata(self, target: Sequence[Cell]) -> np.ndarray | None:
-        """[R] labels to balance a split by, or None. May be called before `fit`."""
+        """[R] labels to balance a split by, or None. May be called before `fit`, and with "" for cells without a target."""
         return None
 
     def balance(self, encoded: np.ndarray) -> np.ndarray:
@@ -71,7 +76,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, raw: Tensor, encoded: Tensor, weight: Tensor) -> Tensor:
-        """raw [B, K], encoded [B], weight [B] -> the weighted mean loss, a scalar."""
+        """raw [B, K], encoded [B] or [B, C], weight [B] -> the weighted mean loss, a scalar."""
 
     @abstractmethod
     def scores(self, raw: np.ndarray) -> np.ndarray:
@@ -128,3 +133,61 @@ def as_number(cell: Any) -> float:
     except (TypeError, ValueError):
         return float("nan")
     return value if np.isfinite(value) else float("nan")
+
+
+def label_key(cell: Any) -> str:
+    """One label however the file spells its type: 1, "1", 1.0 and "1.0" are one class, as a CSV and a Parquet copy agree."""
+    text = str(cell).strip()
+    number = as_number(text)
+    return str(int(number)) if number.is_integer() and str(number) == text else text
+
+
+def label_order(key: str) -> tuple[bool, float, str]:
+    """What keys of labels are sorted by: numbers first, in their order, then words."""
+    number = as_number(key)
+    return (bool(np.isnan(number)), 0.0 if np.isnan(number) else number, key)
+
+
+def plain_label(cell: Cell) -> Cell:
+    """A label as JSON can hold it."""
+    return cell if isinstance(cell, str | bool | int | float) else str(cell)
+
+
+def are_labels(value: Any, least: int) -> TypeGuard[list[Cell]]:
+    """At least so many, all different, as JSON can hold them."""
+    if not isinstance(value, list) or not all(isinstance(label, str | int | float | bool) for label in value):
+        return False
+    return len({label_key(label) for label in value}) == len(value) >= least
+
+
+def check_known(keys: Sequence[Collection[str]], known: Collection[str], word: str) -> None:
+    """Raise ConsilienceError where a cell's `keys` are not all `known` from training; `word` is what these are called."""
+    unknown = sorted({key for found in keys for key in found if key not in known})
+    if unknown:
+        raise fail(
+            f"{sum(any(key not in known for key in found) for found in keys)} of {len(keys)} target cells hold labels "
+            "without training rows: " + ", ".join(map(repr, unknown[:10])),
+            f"one of the {len(known)} {word} of the training rows",
+            nearest(unknown[0], known),
+        )
+
+
+def is_nested(cell: Any) -> bool:
+    """A cell that holds more than one value: a list, a mapping."""
+    return isinstance(cell, list | tuple | dict | np.ndarray)
+
+
+def fit_temperature(surprise: Callable[[float], float]) -> float:
+    """The temperature T that makes `surprise(T)`, a sum over rows, least: golden-section search over log T in [-2, 2].
+
+    A normal prior of deviation 1/2 on log T keeps a few validation rows without an error from asking for certainty.
+    """
+
+    def loss(log_temperature: float) -> float:
+        return surprise(float(np.exp(log_temperature))) + 2 * log_temperature**2
+
+    low, high, ratio = -2.0, 2.0, (5**0.5 - 1) / 2
+    for _ in range(40):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, right) if loss(left) <= loss(right) else (left, high)
+    return float(np.exp((low + high) / 2))

@@ -16,7 +16,18 @@ from torch import Tensor
 
 from consilience import metrics
 from consilience.errors import fail, nearest
-from consilience.tasks.base import Measure, Task, as_number
+from consilience.tasks.base import (
+    Measure,
+    Task,
+    are_labels,
+    as_number,
+    check_known,
+    fit_temperature,
+    is_nested,
+    label_key,
+    label_order,
+    plain_label,
+)
 from consilience.types import Cell, Claim, State
 
 DECISIONS = ("accuracy", "balanced_accuracy", "macro_f1", "f1")
@@ -28,6 +39,7 @@ class Classification(Task):
 
     metrics: ClassVar[tuple[str, ...]] = (*DECISIONS, "roc_auc", "pr_auc", "log_loss", "ece")
     proper = "log_loss"
+    link = "softmax"
 
     class Config(Task.Config):
         class_weight: Literal["none", "balanced"] = Field(
@@ -44,7 +56,9 @@ class Classification(Task):
 
     @classmethod
     def detect(cls, target: Sequence[Cell]) -> Claim | None:
-        distinct = {_key(cell) for cell in target}
+        if any(map(is_nested, target)):
+            return None
+        distinct = {label_key(cell) for cell in target}
         numbers = [as_number(cell) for cell in target]
         if any(np.isnan(number) for number in numbers):
             return Claim(0.9, f"{len(distinct)} different labels that are not all numbers")
@@ -54,17 +68,18 @@ class Classification(Task):
         return Claim(0.2, f"{len(distinct)} different numbers, to be taken as labels")
 
     def fit(self, target: Sequence[Cell]) -> None:
-        labels = {_key(cell): _plain(cell) for cell in target}
+        _check_single(target)
+        labels = {label_key(cell): plain_label(cell) for cell in target}
         if len(labels) < 2:
             raise fail(
                 f"the target has one class only in the training rows: {next(iter(labels), 'nothing')!r}",
                 "at least two classes",
                 "choose another target, or check how the rows are split",
             )
-        ordered = sorted(labels, key=_order)
+        ordered = sorted(labels, key=label_order)
         positive = self.options.positive
         if positive is not None:
-            positive = _key(positive)
+            positive = label_key(positive)
             if positive not in labels:
                 raise fail(f"task.positive is {positive!r}, no label of the target", "a label", nearest(positive, labels))
             if len(labels) != 2:
@@ -79,20 +94,14 @@ class Classification(Task):
         return "roc_auc" if self.outputs == 2 else "accuracy"
 
     def encode(self, target: Sequence[Cell]) -> np.ndarray:
-        index = {_key(label): position for position, label in enumerate(self.classes)}
-        keys = [_key(cell) for cell in target]
-        unknown = sorted({key for key in keys if key not in index})
-        if unknown:
-            raise fail(
-                f"{sum(key not in index for key in keys)} of {len(keys)} target cells hold labels without training rows: "
-                + ", ".join(map(repr, unknown[:10])),
-                f"one of the {len(index)} classes of the training rows",
-                nearest(unknown[0], index),
-            )
+        _check_single(target)
+        index = {label_key(label): position for position, label in enumerate(self.classes)}
+        keys = [label_key(cell) for cell in target]
+        check_known([(key,) for key in keys], index, "classes")
         return np.array([index[key] for key in keys], dtype=np.int64)
 
     def strata(self, target: Sequence[Cell]) -> np.ndarray | None:
-        return np.unique([_key(cell) for cell in target], return_inverse=True)[1]
+        return np.unique([label_key(cell) for cell in target], return_inverse=True)[1]
 
     def balance(self, encoded: np.ndarray) -> np.ndarray:
         if self.options.class_weight == "none":
@@ -114,21 +123,9 @@ class Classification(Task):
         return np.log(np.maximum(mixed, 1e-300))
 
     def calibrate(self, scores: np.ndarray, encoded: np.ndarray, weight: np.ndarray) -> float:
-        """Temperature scaling (Guo et al. 2017), by golden-section search over log T in [-2, 2].
-
-        A normal prior of deviation 1/2 on log T keeps a few validation rows without an error from asking for certainty.
-        """
+        """Temperature scaling (Guo et al. 2017)."""
         rows = np.arange(len(encoded))
-
-        def loss(log_temperature: float) -> float:
-            fitted = self.temper(scores, float(np.exp(log_temperature)))
-            return float(-(weight * fitted[rows, encoded]).sum()) + 2 * log_temperature**2
-
-        low, high, ratio = -2.0, 2.0, (5**0.5 - 1) / 2
-        for _ in range(40):
-            left, right = high - ratio * (high - low), low + ratio * (high - low)
-            low, high = (low, right) if loss(left) <= loss(right) else (left, high)
-        return float(np.exp((low + high) / 2))
+        return fit_temperature(lambda value: float(-(weight * self.temper(scores, value)[rows, encoded]).sum()))
 
     def temper(self, scores: np.ndarray, temperature: float) -> np.ndarray:
         return scores if temperature == 1.0 else _log_softmax(scores / temperature)
@@ -163,11 +160,11 @@ class Classification(Task):
         return [self.classes[index] for index in self.predicted(scores)]
 
     def columns(self, scores: np.ndarray) -> Mapping[str, np.ndarray]:
-        return {f"probability_{_key(label)}": np.exp(scores[:, index]) for index, label in enumerate(self.classes)}
+        return {f"probability_{label_key(label)}": np.exp(scores[:, index]) for index, label in enumerate(self.classes)}
 
     def describe(self) -> str:
-        shown = ", ".join(_key(label) for label in self.classes[:6]) + (", ..." if self.outputs > 6 else "")
-        positive = f"; positive class {_key(self.classes[1])}" if self.outputs == 2 else ""
+        shown = ", ".join(label_key(label) for label in self.classes[:6]) + (", ..." if self.outputs > 6 else "")
+        positive = f"; positive class {label_key(self.classes[1])}" if self.outputs == 2 else ""
         return f"classification into {self.outputs} classes ({shown}){positive}"
 
     def state(self) -> State:
@@ -177,17 +174,20 @@ class Classification(Task):
     def restore(self, state: State) -> None:
         classes, frequency = state.json.get("classes"), state.json.get("frequency")
         threshold = as_number(state.json.get("threshold"))
-        if not (_are_labels(classes) and _are_shares(frequency) and len(classes) == len(frequency) and 0 <= threshold <= 1):
+        if not (are_labels(classes, 2) and _are_shares(frequency) and len(classes) == len(frequency) and 0 <= threshold <= 1):
             raise fail("the task of the run is damaged", "classes, their frequencies and a threshold", "train the run again")
         self.classes, self.outputs = tuple(classes), len(classes)
         self.frequency, self.threshold = np.array(frequency, dtype=np.float64), threshold
 
 
-def _are_labels(value: Any) -> TypeGuard[list[Cell]]:
-    """At least two, all different, as JSON can hold them."""
-    if not isinstance(value, list) or not all(isinstance(label, str | int | float | bool) for label in value):
-        return False
-    return len({_key(label) for label in value}) == len(value) >= 2
+def _check_single(target: Sequence[Cell]) -> None:
+    nested = [cell for cell in target if is_nested(cell)]
+    if nested:
+        raise fail(
+            f"{len(nested)} of {len(target)} target cells hold more than one value: {nested[0]!r}",
+            "one label in every row",
+            "set task.kind=multilabel where a row may have several labels",
+        )
 
 
 def _are_shares(value: Any) -> TypeGuard[list[float]]:
@@ -200,20 +200,3 @@ def _are_shares(value: Any) -> TypeGuard[list[float]]:
 def _log_softmax(raw: np.ndarray) -> np.ndarray:
     shifted = raw - raw.max(1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-
-
-def _plain(cell: Cell) -> Cell:
-    """A label as JSON can hold it."""
-    return cell if isinstance(cell, str | bool | int | float) else str(cell)
-
-
-def _key(cell: Cell) -> str:
-    """One label however the file spells its type: 1, "1", 1.0 and "1.0" are one class, as a CSV and a Parquet copy agree."""
-    text = str(cell).strip()
-    number = as_number(text)
-    return str(int(number)) if number.is_integer() and str(number) == text else text
-
-
-def _order(key: str) -> tuple[bool, float, str]:
-    number = as_number(key)
-    return (bool(np.isnan(number)), 0.0 if np.isnan(number) else number, key)

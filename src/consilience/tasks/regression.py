@@ -20,6 +20,7 @@ class Regression(Task):
 
     metrics: ClassVar[tuple[str, ...]] = ("mae", "rmse", "mape", "r2", "spearman")
     proper = "rmse"
+    link = "identity"
     outputs = 1
 
     class Config(Task.Config):

@@ -22,7 +22,7 @@ from consilience.types import State
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows [R] of a view with what a fit needs of them: encoded target [R] and weight [R]."""
+    """Rows [R] of a view with what a fit needs of them: encoded target [R] or [R, C], and weight [R]."""
 
     rows: np.ndarray
     encoded: np.ndarray
@@ -43,13 +43,14 @@ class Scorers:
         self.features = features
         self.strengths = dict(strengths)
         self.models: dict[str, Linear] = {}
+        self.link = ""
 
     def fit(self, view: View, train: Rows, valid: Rows | None, task: Task, folds: int, seed: int) -> dict[str, np.ndarray]:
         """Fit every model on all of `train`; per input the out-of-fold scores [R, K] of its rows, NaN where missing.
 
         Predictors that ask for the same scores share them.
         """
-        scores = {}
+        scores, self.link = {}, task.link
         for name, features in self.features.items():
             features.fit(view, train.rows, seed)
             parts = [train.rows, train.encoded, train.weight]
@@ -67,8 +68,8 @@ class Scorers:
         """Per input [R, K], NaN where it is missing."""
         found = {}
         for name, features in self.features.items():
-            raw = _centred(self.models[name].raw(features.matrix(view, rows, {name: present[name]})))
-            found[name] = np.where(present[name][:, None], raw, np.nan)
+            said = _said(self.models[name], features.matrix(view, rows, {name: present[name]}), self.link)
+            found[name] = np.where(present[name][:, None], said, np.nan)
         return found
 
     def state(self) -> State:
@@ -78,12 +79,13 @@ class Scorers:
         arrays |= {f"{name}/bias": model.bias for name, model in self.models.items()}
         return State({name: state.json for name, state in states.items()}, arrays)
 
-    def restore(self, state: State, outputs: int) -> None:
+    def restore(self, state: State, task: Task) -> None:
         """Take back what `state` gave. Raises ConsilienceError where it is not valid."""
+        self.link = task.link
         for name, features in self.features.items():
             arrays = part(state.arrays, name)
             features.restore(State(state.json.get(name, {}), part(arrays, "features")))
-            self.models[name] = checked(arrays.get("weights"), arrays.get("bias"), features.width, outputs)
+            self.models[name] = checked(arrays.get("weights"), arrays.get("bias"), features.width, task.outputs)
 
     def _fit(
         self, name: str, view: View, train: Rows, valid: Rows | None, task: Task, folds: int, seed: int
@@ -107,7 +109,7 @@ class Scorers:
             strength, whole = choose_linear(fitted, held_out, task)
         else:
             whole = fit_linear(*fitted, task, strength)
-        labels = train.encoded if np.issubdtype(train.encoded.dtype, np.integer) else None
+        labels = task.strata(view.target(train.rows))
         group = None if groups is None else groups.tolist()
         folds = min(folds, units)
         fold = kfold(seen, folds, labels, group, np.random.default_rng([seed, *name.encode()]))
@@ -115,10 +117,17 @@ class Scorers:
             # From zero: a start from the model of all rows would let the left-out ones shine through.
             features_in, encoded_in, weight_in = (part[fold != index] for part in fitted)
             model = fit_linear(features_in, encoded_in, weight_in, task, strength)
-            scores[seen[fold == index]] = model.raw(fitted[0][fold == index])
-        return strength, whole, _centred(scores)
+            scores[seen[fold == index]] = _said(model, fitted[0][fold == index], task.link)
+        return strength, whole, scores
 
 
-def _centred(raw: np.ndarray) -> np.ndarray:
-    """Raw numbers of classes count only up to a constant per row; one output is a quantity and stays."""
-    return raw - raw.mean(1, keepdims=True) if raw.shape[1] > 1 else raw
+def _said(model: Linear, features: np.ndarray, link: str) -> np.ndarray:
+    """What a model says of each row, [R, K].
+
+    Raw numbers of classes count only up to a constant per row. Of labels, what the input adds to the odds counts: the bias
+    says how frequent a label is, and out of fold it would tell which fold has its few rows.
+    """
+    raw = model.raw(features)
+    if link == "softmax":
+        return raw - raw.mean(1, keepdims=True)
+    return raw - model.bias if link == "sigmoid" else raw

@@ -74,9 +74,9 @@ def _occlusion(pixels: np.ndarray, severity: float, rng: np.random.Generator) ->
 
 
 def _jpeg(pixels: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Compression, at qualities from 95 down to 1."""
+    """Compression, at qualities from 25, as the paper's mildest, down to 1, by equal ratios."""
     buffer = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(buffer, "JPEG", quality=max(1, round(95 - 94 * severity)))
+    PIL.Image.fromarray(pixels).save(buffer, "JPEG", quality=round(25 ** (1 - severity)))
     return np.array(PIL.Image.open(buffer))
 
 

@@ -13,14 +13,14 @@ Four cells a side of a 128-pixel square did as well in cross-validation as a gri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from consilience.encoders.base import Encoder
+from consilience.encoders.base import Encoder, Received
 from consilience.errors import Problem, raise_all
 from consilience.media import square
 from consilience.modalities.image import Picture
@@ -78,6 +78,20 @@ class Descriptor(Encoder):
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
         """values: float32 [D], not yet standardised."""
         return {"values": torch.from_numpy(self._features(sample))}
+
+    def received(self, sample: Sample) -> Mapping[str, Received]:
+        """The square that is looked at, and the features of `prepare` in their groups."""
+        assert isinstance(sample, Picture)
+        values = self.prepare(sample)["values"]
+        gradients, means, deviations, shape = values.split([self.width - _OTHERS, *[3 * _COLOUR_GRID**2] * 2, 2])
+        means, deviations = (part.reshape(_COLOUR_GRID, _COLOUR_GRID, 3).permute(2, 0, 1) for part in (means, deviations))
+        return {
+            "the square it looks at": square(sample.pixels, self.side),
+            "gradients: blocks by cells and directions": gradients.reshape(-1, _BLOCK**2 * _DIRECTIONS),
+            "mean colour of each patch": means.round().to(torch.uint8),
+            "deviation of red, green and blue in each patch": deviations,
+            "shape": list(zip(("log of width over height", "log of width times height"), shape.tolist(), strict=True)),
+        }
 
     def forward(self, batch: dict[str, Tensor]) -> Tokens:
         """values [B, D] -> [B, 1, D]."""

@@ -10,7 +10,7 @@ no such place, because nothing could be learned about it; its missing cells are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -18,8 +18,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from consilience.encoders.base import Encoder
-from consilience.modalities.tabular.learned import Learned, categories_of, columns_of, gaps_of, phases, restored, scales_of
+from consilience.encoders.base import Encoder, Received
+from consilience.modalities.tabular.learned import (
+    PHASES,
+    Learned,
+    categories_of,
+    columns_of,
+    gaps_of,
+    phases,
+    restored,
+    scales_of,
+)
 from consilience.modalities.tabular.record import Record
 from consilience.types import Input, Sample, State, Tokens
 
@@ -84,6 +93,27 @@ class Descriptor(Encoder):
                 if column in self.dates:
                     values[place + 1 : place + 5] = phases(cell)
         return {"values": torch.from_numpy(values)}
+
+    def received(self, sample: Sample) -> Mapping[str, Received]:
+        """The scaled quantities and phases by column, and which of the other places hold a one."""
+        assert isinstance(sample, Record)
+        values = self.prepare(sample)["values"].tolist()
+        quantities: list[tuple[str, float]] = []
+        places: dict[str, int] = {}
+        for column, place in self.places.items():
+            if column in self.names:
+                places |= {f"{column} = {name}": index for name, index in self.names[column].items()}
+                places[f"{column}: other"] = place
+            else:
+                gap = " (missing)" if sample.values[column] is None else ""
+                labels = [f"{column}{gap}", *(f"{column}: {phase}" for phase in PHASES if column in self.dates)]
+                quantities += [(label, values[place + index]) for index, label in enumerate(labels)]
+        places |= {f"{column}: missing": place for column, place in self.missing.items()}
+        shown: dict[str, Received] = {"scaled quantities": quantities} if quantities else {}
+        if places:
+            ones = [label for label, place in places.items() if values[place]]
+            shown[f"places that hold a one; the other {len(places) - len(ones)} hold a zero"] = ones
+        return shown
 
     def forward(self, batch: dict[str, Tensor]) -> Tokens:
         values = batch["values"].unsqueeze(1)

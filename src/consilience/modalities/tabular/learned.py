@@ -143,6 +143,10 @@ def _values(samples: Sequence[Sample], column: str) -> list[float | str]:
     return values
 
 
+PHASES = ("sine in the year", "cosine in the year", "sine in the week", "cosine in the week")
+"""What `phases` returns, for people."""
+
+
 def phases(days: float) -> tuple[float, float, float, float]:
     """Sine and cosine of the phase in the mean year, then in the week; a week starts on Monday."""
     year = 2 * math.pi * days / YEAR

@@ -7,7 +7,8 @@ scikit-learn's histogram trees have 255 bins and one is for NaN.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from consilience import component
-from consilience.encoders.base import Encoder
+from consilience.encoders.base import Encoder, Received
 from consilience.modalities.tabular.learned import Learned, categories_of, columns_of, restored
 from consilience.modalities.tabular.record import Record
 from consilience.types import Input, Sample, State, Tokens
@@ -57,6 +58,19 @@ class Raw(Encoder):
             elif cell is not None:
                 values[place] = cell
         return {"values": torch.from_numpy(values)}
+
+    def received(self, sample: Sample) -> Mapping[str, Received]:
+        """By column the number, or the category behind its code."""
+        assert isinstance(sample, Record)
+        shown = []
+        for column, value in zip(self.input.columns, self.prepare(sample)["values"].tolist(), strict=True):
+            cell = sample.values[column]
+            if math.isnan(value):
+                number = "NaN: missing" if cell is None else f"NaN: no code for {cell}"
+            else:
+                number = f"code {value:.0f}: {cell}" if column in self.codes else f"{value:.15g}"
+            shown.append((column, number))
+        return {"columns as they are": shown}
 
     def forward(self, batch: dict[str, Tensor]) -> Tokens:
         values = batch["values"].unsqueeze(1)

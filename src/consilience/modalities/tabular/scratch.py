@@ -11,7 +11,7 @@ their embeddings, without those of missing cells, so that a block of many column
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from consilience.encoders.base import Encoder
+from consilience.encoders.base import Encoder, Received
 from consilience.encoders.body import Body
 from consilience.errors import fail
-from consilience.modalities.tabular.learned import Learned, categories_of, columns_of, phases, restored, scales_of
+from consilience.modalities.tabular.learned import PHASES, Learned, categories_of, columns_of, phases, restored, scales_of
 from consilience.modalities.tabular.record import Record, Value
 from consilience.types import Input, Sample, State, Tokens
 
@@ -146,6 +146,25 @@ class Scratch(Encoder):
             else:
                 prepared[kind] = np.array([self.codes[column].get(cells[column], 0) for column in columns], dtype=np.int64)
         return {key: torch.from_numpy(value) for key, value in prepared.items()}
+
+    def received(self, sample: Sample) -> Mapping[str, Received]:
+        """By column the scaled quantities with the phases of dates, and the codes; what is missing has no token."""
+        assert isinstance(sample, Record)
+        prepared, cells = self.prepare(sample), sample.values
+        quantities: list[tuple[str, float]] = []
+        codes: list[tuple[str, str]] = []
+        for kind, columns in self.kinds.items():
+            for column, values in zip(columns, prepared[kind].reshape(len(columns), -1).tolist(), strict=True):
+                if cells[column] is None:
+                    continue
+                if kind == "category":
+                    codes.append((column, f"{values[0]}: {cells[column] if values[0] else 'unknown'}"))
+                else:
+                    labels = [column, *(f"{column}: {phase}" for phase in PHASES)]
+                    quantities += zip(labels, values, strict=False)  # a number has no phases
+        missing = [column for column, there in zip(self.input.columns, prepared["mask"].tolist(), strict=True) if not there]
+        shown = {"scaled quantities": quantities, "codes of categories": codes, "no token: missing": missing}
+        return {name: value for name, value in shown.items() if value}
 
     def forward(self, batch: dict[str, Tensor]) -> Tokens:
         there = batch["mask"]

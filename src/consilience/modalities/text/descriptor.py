@@ -28,7 +28,7 @@ from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
-from consilience.encoders.base import Encoder
+from consilience.encoders.base import Encoder, Received
 from consilience.errors import Problem, raise_all
 from consilience.modalities.text import Passage, words
 from consilience.types import Input, Sample, State, Tokens
@@ -131,6 +131,23 @@ class Descriptor(Encoder):
         """ids int64 [n] (0 is kept free for padding) and weights float32 [n] of the text's known terms."""
         ids, weights = self._weights(_text(sample))
         return {"ids": torch.from_numpy(ids + 1), "weights": torch.from_numpy(weights.astype(np.float32))}
+
+    def received(self, sample: Sample) -> Mapping[str, Received]:
+        """The known terms of each group with their weights, the heaviest first, and the words that are not known."""
+        prepared = self.prepare(sample)
+        terms = [*self._words, *self._characters]
+        pairs = list(zip((prepared["ids"] - 1).tolist(), prepared["weights"].tolist(), strict=True))
+        pairs.sort(key=lambda pair: (-pair[1], pair[0]))
+        border = len(self._words)
+        shown: dict[str, Received] = {
+            "words and pairs of words, by weight": [(terms[index], weight) for index, weight in pairs if index < border]
+        }
+        if self._characters:
+            shown["runs of characters, by weight"] = [(terms[index], weight) for index, weight in pairs if index >= border]
+        unknown = [word for word in dict.fromkeys(words(_text(sample))) if word not in self._word_ids]
+        if unknown:
+            shown["left out: words that are no term"] = unknown
+        return shown
 
     def collate(self, items: Sequence[dict[str, Tensor]], length: int | None = None) -> dict[str, Tensor]:
         """ids [B, n], weights [B, n], padded with 0 to the text with most terms. There is one token at any `length`."""

@@ -10,7 +10,7 @@ A text of more than `length` words is read up to there. A text without a word (o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar, Self
 from zlib import crc32
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from consilience.encoders.base import Encoder
+from consilience.encoders.base import Encoder, Received
 from consilience.encoders.body import Body
 from consilience.modalities.text import Passage, words
 from consilience.types import Input, Sample, Tokens
@@ -80,6 +80,16 @@ class Scratch(Encoder):
             "ids": torch.tensor([index for word in found for index in word]),
             "counts": torch.tensor([len(word) for word in found]),
         }
+
+    def received(self, sample: Sample) -> Mapping[str, Received]:
+        """The words with the number of their subwords, and those beyond `length`."""
+        assert isinstance(sample, Passage)
+        found, counts = words(sample.text), self.prepare(sample)["counts"].tolist()
+        read = list(zip(found or ["<>"], counts, strict=False))
+        shown: dict[str, Received] = {"words, each with its number of subwords": read}
+        if len(found) > self.length:
+            shown[f"left out: words after the first {self.length}"] = found[self.length :]
+        return shown
 
     def collate(self, items: Sequence[dict[str, Tensor]], length: int | None = None) -> dict[str, Tensor]:
         """ids [B, M] and counts [B, N], padded with 0; N is `length` or that of the text with most words."""
