@@ -288,7 +288,7 @@ def log_mel(waves: np.ndarray, rate: int, bands: int) -> Tensor:
 
 
 def decibels(power: Tensor, rate: int) -> Tensor:
-    """Mean power [frames, bands] -> decibels about their median, as `log_mel` gives them; the lower middle one of an even number."""
+    """Mean power [frames, bands] -> decibels about their (lower) median, as `log_mel` gives them."""
     import torch
 
     filled = filled_bands(rate, power.shape[1])

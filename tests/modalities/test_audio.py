@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -137,7 +138,7 @@ def test_augmentation_stays_within_what_it_says() -> None:
     assert 3150 <= min(places) < 3400 < 4600 < max(places) <= 4850  # a tenth each way, and half of the burst
     assert 0.35 < max(peaks) <= 0.45  # twice as loud, and what a band taken out adds
     assert min(peaks) < 0.05
-    assert 0.003 < np.median(floors) < 0.03 # 30 to 50 dB below
+    assert 0.003 < np.median(floors) < 0.03  # 30 to 50 dB below
 
 
 def test_augmentation_silences_a_stretch_and_a_band() -> None:
@@ -149,9 +150,9 @@ def test_augmentation_silences_a_stretch_and_a_band() -> None:
         silent.append((pieces < 0.02 * np.median(pieces)).mean())
         power = np.square(np.abs(np.fft.rfft(waves))[:4000].reshape(-1, 20)).mean(1)
         stopped.append((power < 0.2 * np.median(power)).mean())
-    for shares, most in ((silent, 0.19), (stopped, 0.25)):
+    for shares, most in ((silent, 0.07), (stopped, 0.15)):
         assert min(shares) < 0.02
-        assert 0.08 < max(shares) <= most
+        assert 0.04 < max(shares) <= most
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -193,7 +194,7 @@ def test_clipping_ends_at_a_tenth_of_the_level() -> None:
 def test_dropouts_are_pieces_and_a_severer_one_contains_a_milder_one() -> None:
     gone = [damaged("dropouts", severity) == 0 for severity in (0.01, 0.25, 0.5, 1.0)]
     assert [int(mask.reshape(20, 200).all(1).sum()) for mask in gone] == [1, 4, 8, 16]
-    for milder, severer in zip(gone, gone[1:], strict=False):
+    for milder, severer in pairwise(gone):
         assert not (milder & ~severer).any()
     assert not np.array_equal(gone[1], damaged("dropouts", 0.25, seed=4) == 0)
 

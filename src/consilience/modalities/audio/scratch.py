@@ -2,8 +2,9 @@
 
 A token is a patch of 40 ms that is seen with its surroundings, 80 ms in all. Each patch goes through the convolutions on
 its own, so that neither padding nor what is left out between two windows can reach it, and they run over frequency too:
-a higher voice is the same pattern a little further up. The spectrogram is centred on its mean and divided by its
-deviation, recording by recording, so that loudness does not count.
+a higher voice is the same pattern a little further up. They see it twice, as it is and averaged over nine frames, which
+noise hides less. Both are centred on their median and divided by their deviation, recording by recording, so that
+loudness does not count.
 
 A recording of more patches than `length` is read in evenly spaced windows of consecutive patches. How many tokens are
 padded to is learned from the training recordings, at most `length`: short sounds are not to cost as much as long ones.
