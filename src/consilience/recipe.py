@@ -59,6 +59,12 @@ class Select(Config):
     calibrate: bool = Field(True, description="Fit a temperature to the validation rows.")
 
 
+class Audit(Config):
+    """What is known to be so in this table, and not to be reported as a finding."""
+
+    accept: tuple[str, ...] = Field((), description="Findings that are in order: a kind, or kind:column for one column.")
+
+
 class LimitSpec(Config):
     """Bounds on what is read from one cell."""
 
@@ -77,6 +83,7 @@ class Recipe(Config):
     weight: str | None = Field(None, description="Column with the weight of each row, in training and in metrics.")
     inputs: dict[str, InputSpec] = Field({}, description="Inputs by name, for columns that the schema should not guess.")
     limits: LimitSpec = Field(LimitSpec.model_validate({}), description="Bounds on what is read from one cell.")
+    audit: Audit = Field(Audit.model_validate({}), description="What the audit does not report.")
     split: Split = Field(Split.model_validate({}), description="How rows become train, valid and test.")
     task: chosen("tasks") | None = Field(None, description="What the target means; default: detected.")  # type: ignore[valid-type]
     metric: str | None = Field(None, description="What selection and early stopping optimise; default: by task.")
