@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from consilience.data.table import read_table
     from consilience.errors import ConsilienceError
     from consilience.evidence.show import show
-    from consilience.pipeline import fit, load
+    from consilience.pipeline import fit, inspect, load
     from consilience.recipe import Recipe
     from consilience.run import Run
 
@@ -30,12 +30,13 @@ _HOME = {
     "Run": "consilience.run",
     "fit": "consilience.pipeline",
     "infer_schema": "consilience.data.schema",
+    "inspect": "consilience.pipeline",
     "load": "consilience.pipeline",
     "read_table": "consilience.data.table",
     "show": "consilience.evidence.show",
 }
 
-__all__ = ["ConsilienceError", "Recipe", "Run", "fit", "infer_schema", "load", "read_table", "show"]
+__all__ = ["ConsilienceError", "Recipe", "Run", "fit", "infer_schema", "inspect", "load", "read_table", "show"]
 
 
 def __getattr__(name: str) -> Any:

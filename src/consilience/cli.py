@@ -18,6 +18,8 @@ import typer
 from consilience.errors import ConsilienceError, fail, nearest
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from consilience.metrics import Estimate
 
 app = typer.Typer(
@@ -30,6 +32,13 @@ app = typer.Typer(
 TABLE = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV (also compressed) or Parquet file.")]
 RUN = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `consilience train` left behind.")]
 ROOT = Annotated[Path | None, typer.Option(help="Folder that media paths are relative to; default: the table's.")]
+RECIPE = Annotated[Path | None, typer.Option(help="A YAML recipe, laid over the preset.")]
+PRESET = Annotated[str, typer.Option(help="fast, balanced or best.")]
+SET = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One recipe key; repeatable.")]
+SPLIT = Annotated[str | None, typer.Option(help="Column that holds train, valid and test.")]
+TEST = Annotated[Path | None, typer.Option(help="A separate table whose rows are the test part.")]
+GROUP = Annotated[str | None, typer.Option(help="Rows with one value of this column stay on one side.")]
+EXCLUDE = Annotated[list[str] | None, typer.Option(help="Columns to leave out, separated by commas.")]
 OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")]
 
 
@@ -37,24 +46,45 @@ OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace the output
 def inspect(
     table: TABLE,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Columns to leave out, separated by commas.")] = None,
+    recipe: RECIPE = None,
+    preset: PRESET = "balanced",
+    set_: SET = None,
+    split: SPLIT = None,
+    test: TEST = None,
+    group: GROUP = None,
+    exclude: EXCLUDE = None,
     media_root: ROOT = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write a .html file too, which opens without a network.")] = None,
+    overwrite: OVERWRITE = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 2 where anything is found.")] = False,
 ) -> None:
-    """Show what each column of a table would be used for, and why."""
-    from consilience.data.schema import infer_schema
-    from consilience.data.table import read_table
-    from consilience.recipe import make_recipe
+    """Show what each column is used for and why, what is missing or corrupt, and what looks wrong with the table."""
+    from dataclasses import asdict
 
-    read = read_table(table, media_root)
-    recipe = make_recipe(target, settings=[{"exclude": _columns(exclude)}])
-    schema = infer_schema(read, recipe)
-    kinds = {item.name: item.modality for item in schema.inputs}
-    lines = [
-        (note.column, note.role, note.input, kinds.get(note.input, ""), str(read.column(note.column).empty), note.reason)
-        for note in schema.columns
-    ]
-    print(f"{len(read)} rows, {len(read.names)} columns, {len(schema.inputs)} inputs")
-    _print_table(("column", "role", "input", "modality", "empty", "why"), lines)
+    from rich.console import Console
+
+    from consilience import pipeline
+    from consilience.evidence.inspection_shown import page, write
+    from consilience.files import replacing
+    from consilience.progress import Bars
+
+    if out is not None:
+        _check_file(out, (".html",), overwrite)
+    settings = _settings(set_, exclude=exclude, split=split, group=group)
+    found = pipeline.inspect(
+        table, target, recipe=recipe, preset=preset, settings=settings, test=test, media_root=media_root, progress=Bars()
+    )
+    if as_json:
+        print(json.dumps(asdict(found), indent=1, allow_nan=False))
+    else:
+        write(found, _console())
+    if out is not None:
+        with replacing(out, overwrite) as part:
+            part.write_text(page(found), encoding="utf-8")
+        Console(stderr=True).print(f"page: {out}", markup=False, highlight=False, soft_wrap=True)
+    if strict and found.faults:
+        raise ConsilienceError(*found.faults)
 
 
 @app.command()
@@ -64,7 +94,7 @@ def show(
     out: Annotated[Path, typer.Option(help="A .html file, which opens without a network.")],
     encoder: Annotated[str | None, typer.Option(help="Only the encoders of this name; default: all.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Columns to leave out, separated by commas.")] = None,
+    exclude: EXCLUDE = None,
     media_root: ROOT = None,
     overwrite: OVERWRITE = False,
 ) -> None:
@@ -83,36 +113,39 @@ def show(
 def train(
     table: TABLE,
     target: Annotated[str | None, typer.Option(help="The column to predict; the recipe may name it instead.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A YAML recipe, laid over the preset.")] = None,
-    preset: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One recipe key; repeatable.")] = None,
+    recipe: RECIPE = None,
+    preset: PRESET = "balanced",
+    set_: SET = None,
     metric: Annotated[str | None, typer.Option(help="What selection and early stopping optimise.")] = None,
-    split: Annotated[str | None, typer.Option(help="Column that holds train, valid and test.")] = None,
-    test: Annotated[Path | None, typer.Option(help="A separate table whose rows are the test part.")] = None,
-    group: Annotated[str | None, typer.Option(help="Rows with one value of this column stay on one side.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Columns to leave out, separated by commas.")] = None,
+    split: SPLIT = None,
+    test: TEST = None,
+    group: GROUP = None,
+    exclude: EXCLUDE = None,
     media_root: ROOT = None,
     out: Annotated[Path, typer.Option(help="Where the run goes.")] = Path("run"),
     overwrite: OVERWRITE = False,
     seed: Annotated[int | None, typer.Option(help="Fixes every random choice.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Train only where the audit finds nothing.")] = False,
 ) -> None:
     """Train on a table; with a test part, score it once at the end."""
     from consilience import pipeline
     from consilience.progress import Bars
-    from consilience.recipe import make_recipe, setting
     from consilience.run import check_place
 
     check_place(out, overwrite)
     started = time.monotonic()
-    named: dict[str, Any] = {
-        "metric": metric,
-        "seed": seed,
-        "exclude": _columns(exclude) or None,
-        "split": {key: value for key, value in (("column", split), ("group", group)) if value is not None} or None,
-    }
-    settings = [*map(setting, set_ or ()), {key: value for key, value in named.items() if value is not None}]
-    made = make_recipe(target, preset=preset, file=recipe, settings=settings)
-    run = pipeline.fit(table, recipe=made, test=test, media_root=media_root, progress=Bars())
+    settings = _settings(set_, exclude=exclude, split=split, group=group, metric=metric, seed=seed)
+    run = pipeline.fit(
+        table,
+        target,
+        recipe=recipe,
+        preset=preset,
+        settings=settings,
+        test=test,
+        media_root=media_root,
+        strict=strict,
+        progress=Bars(),
+    )
     run.save(out, overwrite=overwrite)
     ranked = [(name, f"{value:.4f}") for name, value in run.selection.valid.items()]
     _print_table(("predictor", f"valid {run.selection.metric}"), ranked)
@@ -222,6 +255,17 @@ def _check_file(out: Path, endings: tuple[str, ...], overwrite: bool) -> None:
     check_free(out, overwrite)
 
 
+def _settings(
+    texts: list[str] | None, *, exclude: list[str] | None, split: str | None, group: str | None, **keys: Any
+) -> list[dict[str, Any]]:
+    """Sparse recipe trees from options: those of `--set`, and over them those that have options of their own."""
+    from consilience.recipe import setting
+
+    columns = {key: value for key, value in (("column", split), ("group", group)) if value is not None}
+    named = {"exclude": _columns(exclude) or None, "split": columns or None, **keys}
+    return [*map(setting, texts or ()), {key: value for key, value in named.items() if value is not None}]
+
+
 def _columns(options: list[str] | None) -> list[str]:
     """`--exclude a,"b c"` -> [a, b c]; quotes as in a CSV, for names with commas."""
     import csv
@@ -236,18 +280,22 @@ def _print_metrics(title: str, metrics: dict[str, Estimate] | Any) -> None:
 
 def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    # On a pipe nothing is cut: the console takes the width that the widest line needs.
-    console = Console() if sys.stdout.isatty() else Console(width=4000)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in head:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """On a pipe nothing is cut: the console takes the width that the widest line needs."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=4000)
 
 
 def _summary(cls: type) -> str:

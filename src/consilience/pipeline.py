@@ -13,9 +13,11 @@ from consilience import component
 from consilience.data.schema import infer_schema
 from consilience.data.split import Facts, Splits, split
 from consilience.data.store import Store
-from consilience.data.table import is_empty, read_table
+from consilience.data.table import Table, read_table
 from consilience.data.view import View
 from consilience.errors import ConsilienceError, Problem, fail, nearest
+from consilience.evidence.audit import Examined, audit
+from consilience.evidence.inspection import Inspection, examine, fault
 from consilience.predictors.base import Context, Predictor
 from consilience.progress import Budget, Progress, Silent
 from consilience.recipe import Recipe, make_recipe
@@ -24,7 +26,7 @@ from consilience.select import answer, select
 from consilience.tasks.base import Task
 from consilience.types import Schema
 
-__all__ = ["fit", "load"]
+__all__ = ["fit", "inspect", "load"]
 
 
 def fit(
@@ -36,6 +38,7 @@ def fit(
     settings: Sequence[Mapping[str, Any]] = (),
     test: Any = None,
     media_root: Path | str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Train on a table and return the run; nothing is written until `run.save`.
@@ -45,25 +48,20 @@ def fit(
     settings    sparse recipe trees laid over both, such as {"split": {"group": "patient"}}
     test        a separate table whose rows are the test part
     media_root  the folder that media paths are relative to; default: the folder of the file
+    strict      train only where the audit finds nothing
 
     Raises ConsilienceError, with everything that is wrong, before anything is trained.
     """
     progress = progress or Silent()
-    if not isinstance(recipe, Recipe):
-        recipe = make_recipe(target, preset=preset, file=Path(recipe) if recipe else None, settings=settings)
-    elif target is not None or settings:
-        raise fail("a whole Recipe is given, and target or settings beside it", "one of the two", "put them into the recipe")
+    recipe = whole_recipe(recipe, target, preset, settings)
     if recipe.target is None:
         raise fail("no target is named", "the column to predict", "say --target COLUMN, or set target in the recipe")
-    table = read_table(source, media_root)
-    held_out = read_table(test, media_root) if test is not None else None
-    schema = infer_schema(table, recipe)
-    predictors = make_predictors(recipe, schema)
-    whole = table.below(held_out) if held_out is not None else table
-    view = View(whole, schema, Store(), recipe.limit, recipe.weight)
+    table, view = opened(source, test, media_root, recipe)
+    predictors = make_predictors(recipe, view.schema)
     kind, task = make_task(recipe, view)
-    splits = make_splits(view, recipe, task, len(held_out) if held_out is not None else 0)
+    splits = make_splits(view, recipe, task, len(view) - len(table))
     context = fit_task(view, splits, recipe, task)
+    check(Examined(view, recipe, task, splits), strict, progress)
     show_plan(progress, view, splits, task)
     budget = Budget(device(recipe.device), progress)
     for name, predictor in predictors.items():
@@ -80,7 +78,82 @@ def fit(
         metrics["test"] = estimate(task, scores, view, splits.test, recipe.seed)
     log = [{"predictor": name, "metric": selection.metric, "valid": value} for name, value in selection.valid.items()]
     log += [{"predictor": name, **line} for name, predictor in predictors.items() for line in predictor.history]
-    return Run(recipe, kind, schema, task, chosen, selection, splits, table.digest(), metrics, log)
+    return Run(recipe, kind, view.schema, task, chosen, selection, splits, table.digest(), metrics, log)
+
+
+def inspect(
+    source: Any,
+    target: str | None = None,
+    *,
+    recipe: Recipe | Path | str | None = None,
+    preset: str = "balanced",
+    settings: Sequence[Mapping[str, Any]] = (),
+    test: Any = None,
+    media_root: Path | str | None = None,
+    progress: Progress | None = None,
+) -> Inspection:
+    """What is in a table, and what is wrong with it or looks so, before anything is trained. The arguments are those of `fit`.
+
+    Without a target, what depends on one is left out. What would stop training is among the `problems` of the answer; raises
+    ConsilienceError only for what cannot be read at all, or not as the recipe says.
+    """
+    recipe = whole_recipe(recipe, target, preset, settings)
+    table, view = opened(source, test, media_root, recipe)
+    examined, problems = aim(view, recipe, len(view) - len(table))
+    return examine(examined, audit(examined), problems, progress or Silent())
+
+
+def whole_recipe(
+    recipe: Recipe | Path | str | None, target: str | None, preset: str, settings: Sequence[Mapping[str, Any]]
+) -> Recipe:
+    """The recipe of a run: one that stands alone, or the preset with a file and settings laid over it."""
+    if not isinstance(recipe, Recipe):
+        return make_recipe(target, preset=preset, file=Path(recipe) if recipe else None, settings=settings)
+    if target is not None or settings:
+        raise fail("a whole Recipe is given, and target or settings beside it", "one of the two", "put them into the recipe")
+    return recipe
+
+
+def opened(source: Any, test: Any, media_root: Path | str | None, recipe: Recipe) -> tuple[Table, View]:
+    """The table, and a view of it with the rows of the separate test table below."""
+    table = read_table(source, media_root)
+    whole = table.below(read_table(test, media_root)) if test is not None else table
+    return table, View(whole, infer_schema(table, recipe), Store(), recipe.limit, recipe.weight)
+
+
+def aim(view: View, recipe: Recipe, held_out: int) -> tuple[Examined, list[Problem]]:
+    """The task and the splits as far as there are any, and what is wrong with them. Rows without a target are a problem, and
+    are left out to see what else there is.
+    """
+    problems: list[Problem] = []
+    if recipe.target is None:
+        return Examined(view, recipe), problems
+    without = recipe.split.model_copy(update={"unlabelled": "exclude"})
+    for tried in (recipe, recipe.model_copy(update={"split": without})):
+        try:
+            task = make_task(tried, view)[1]
+            splits = make_splits(view, tried, task, held_out)
+        except ConsilienceError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+            continue
+        try:
+            fit_task(view, splits, tried, task)
+        except ConsilienceError as error:
+            problems += error.problems
+        if hasattr(task, "outputs"):  # it is fitted, whatever else is wrong
+            return Examined(view, recipe, task, splits), problems
+        break
+    return Examined(view, recipe), problems
+
+
+def check(examined: Examined, strict: bool, progress: Progress) -> None:
+    """Say what the audit finds; `strict`: raise it."""
+    findings = audit(examined)
+    if findings and strict:
+        raise ConsilienceError(*map(fault, findings))
+    if findings:
+        kinds = ", ".join(dict.fromkeys(finding.kind for finding in findings))
+        progress.say(f"audit: {len(findings)} finding{'s' if len(findings) > 1 else ''} ({kinds}); see consilience inspect")
 
 
 def make_predictors(recipe: Recipe, schema: Schema) -> dict[str, Predictor]:
@@ -105,8 +178,8 @@ def make_task(recipe: Recipe, view: View) -> tuple[str, Task]:
     if recipe.task is not None:
         return recipe.task.kind, component.find("tasks", recipe.task.kind)(config=recipe.task.config)
     assert view.schema.target is not None
-    target = [cell for cell in view.cells(view.schema.target) if not is_empty(cell)]
-    if not target:
+    target = view.target(np.flatnonzero(view.table.filled(view.schema.target)))
+    if not len(target):
         raise fail(f"the target {view.schema.target!r} is empty in every row", "cells to learn from", "choose another target")
     tasks = {name: component.find("tasks", name) for name in component.names("tasks")}
     claims = {name: claim for name, cls in tasks.items() if (claim := cls.detect(target)) is not None}  # type: ignore[attr-defined]
@@ -124,11 +197,11 @@ def make_splits(view: View, recipe: Recipe, task: Task, held_out: int) -> Splits
     """The parts of the table, from what its columns say and the seed."""
     assert view.schema.target is not None
     target = view.cells(view.schema.target)
-    labelled = np.array([not is_empty(cell) for cell in target])
+    labelled = view.table.filled(view.schema.target)
     strata = task.strata([cell if full else "" for cell, full in zip(target, labelled, strict=True)])
-    columns = {role: view.schema.role(role) for role in ("group", "time", "split")}
-    cells = {role: view.cells(column) if column is not None else None for role, column in columns.items()}
-    facts = Facts(labelled, strata, cells["group"], cells["time"], cells["split"], held_out)
+    columns = [view.schema.role(role) for role in ("group", "time", "split")]
+    cells = [view.cells(column) if column is not None else None for column in columns]
+    facts = Facts(labelled, strata, view.table.codes(columns[0]) if columns[0] else None, *cells, held_out)
     return split(facts, recipe.split, generator(recipe, "split"))
 
 

@@ -27,7 +27,7 @@ from consilience import component
 from consilience.data.schema import check_columns
 from consilience.data.split import Splits
 from consilience.data.store import Store
-from consilience.data.table import is_empty, read_table
+from consilience.data.table import read_table
 from consilience.data.view import View
 from consilience.errors import ConsilienceError, fail
 from consilience.files import check_free, read_json, replacing, write_json
@@ -107,8 +107,8 @@ class Run:
         Rows with an empty target are not scored where the recipe says split.unlabelled=exclude, and an error otherwise.
         """
         view = self.view(source, media_root, target=True)
-        target = view.target(np.arange(len(view)))
-        rows = np.array([row for row, cell in enumerate(target) if not is_empty(cell)], dtype=np.int64)
+        assert self.schema.target is not None
+        rows = np.flatnonzero(view.table.filled(self.schema.target))
         if len(rows) < len(view) and (self.recipe.split.unlabelled == "error" or not len(rows)):
             raise fail(
                 f"{len(view) - len(rows)} of {len(view)} rows have an empty target",

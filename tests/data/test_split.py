@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consilience.data.split import Facts, Splits, kfold, part_of, split
+from consilience.data.table import Cells, Table
 from consilience.errors import ConsilienceError
 from consilience.recipe import Split
 
@@ -31,7 +33,8 @@ def make(
     """`rows` rows split; every row stands in one part at most, sorted."""
     full = np.ones(rows, dtype=bool) if labelled is None else np.array(labelled)
     classes = None if strata is None else np.array(strata)
-    facts = Facts(full, classes, group, time, column, held_out)
+    codes = Table(pa.table({"group": list(group)}), "the table").codes("group") if group is not None else None
+    facts = Facts(full, classes, codes, *map(cells, (group, time, column)), held_out)
     keys = {"group": "person"} if group is not None else {}
     got = split(facts, Split(**(keys | recipe)), np.random.default_rng(seed))
     together = np.concatenate([got.train, got.valid, got.test])
@@ -40,6 +43,10 @@ def make(
     for part in (got.train, got.valid, got.test):
         assert (np.diff(part) > 0).all()
     return got
+
+
+def cells(column: Sequence[Any] | None) -> Cells | None:
+    return None if column is None else Cells(pa.chunked_array([pa.array(list(column))]))
 
 
 def sizes(got: Splits) -> tuple[int, int, int]:
@@ -333,16 +340,16 @@ def test_folds_of_classes_are_even_to_within_one_row() -> None:
 def test_folds_of_groups_differ_by_the_largest_group_at_most(seed: int) -> None:
     rng = np.random.default_rng(seed)
     group = rng.integers(0, 25, size=200)
-    fold = kfold(np.arange(200), 4, None, group.tolist(), rng)
+    fold = kfold(np.arange(200), 4, None, group, rng)
     assert all(len(set(fold[group == name])) == 1 for name in np.unique(group))
     counts = np.bincount(fold, minlength=4)
     assert counts.max() - counts.min() <= np.bincount(group).max()
 
 
 def test_kfold_answers_for_the_rows_asked_and_looks_up_the_rest_by_row() -> None:
-    rows, group = np.array([9, 2, 7, 4]), ["x"] * 10
-    group[2] = group[7] = "two"
-    group[9], group[4] = "nine", "four"
+    rows, group = np.array([9, 2, 7, 4]), np.zeros(10, np.int64)
+    group[2] = group[7] = 2
+    group[9], group[4] = 9, 4
     fold = kfold(rows, 3, None, group, np.random.default_rng(0))
     assert fold[1] == fold[2]
     assert sorted(fold[[0, 1, 3]].tolist()) == [0, 1, 2]

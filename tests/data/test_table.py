@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from consilience.data import table as table_module
-from consilience.data.table import BLOCK, SAMPLED, Table, read_table
+from consilience.data import readers
+from consilience.data.readers import BLOCK
+from consilience.data.table import SAMPLED, Table, read_table
 from consilience.errors import ConsilienceError
 
 
@@ -84,7 +85,7 @@ def test_a_long_cell_and_strings_far_down_are_read_alike(tmp_path: Path) -> None
 
 
 def test_a_cell_may_go_on_in_the_next_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_module, "BLOCK", 50)
+    monkeypatch.setattr(readers, "BLOCK", 50)
     rows = "".join(f'{row},"line\none, {row}"\n' for row in range(100))
     assert cells(read_table(csv(tmp_path, "a,b\n" + rows))) == {
         "a": [str(row) for row in range(100)],

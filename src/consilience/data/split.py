@@ -7,13 +7,15 @@ taken. Each class then has its share to within one row, and keeps a row to train
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
+from consilience.data.table import Cells
 from consilience.errors import Problem, fail, raise_all
 from consilience.recipe import Split
 from consilience.types import Cell
@@ -43,9 +45,10 @@ class Facts:
 
     labelled: np.ndarray  # [R] bool
     strata: np.ndarray | None  # [R] int, or None
-    group: Sequence[Cell] | None = None
-    time: Sequence[Cell] | None = None
-    column: Sequence[Cell] | None = None
+    group: np.ndarray | None = None  # [R] int, one number a group; each row without one has a number of its own, below 0
+    group_names: Cells | None = None  # what stands in the group column, for messages
+    time: Cells | None = None
+    column: Cells | None = None
     held_out: int = 0  # the last so many rows came from a separate test table
 
 
@@ -83,7 +86,7 @@ def split(facts: Facts, recipe: Split, rng: np.random.Generator) -> Splits:
 
 
 def kfold(
-    rows: np.ndarray, k: int, strata: np.ndarray | None, group: Sequence[Cell] | None, rng: np.random.Generator
+    rows: np.ndarray, k: int, strata: np.ndarray | None, group: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
     """The fold 0..k-1 of each of `rows`, [len(rows)] int. Groups stay whole; classes are spread evenly.
 
@@ -143,19 +146,23 @@ def _method(facts: Facts, recipe: Split) -> str:
 def _by_column(facts: Facts, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     cells = facts.column
     assert cells is not None
-    parts = [part_of(cells[row]) for row in rows]
-    wrong = sorted({repr(cells[row]) for row, part in zip(rows, parts, strict=True) if part is None})
+    said = Counter(cells.at(rows))
+    wrong = sorted(repr(cell) for cell in said if part_of(cell) is None)
     if wrong:
         raise fail(
-            f"{sum(part is None for part in parts)} cells of the split column name no part: {', '.join(wrong[:10])}",
+            f"{sum(said[cell] for cell in said if part_of(cell) is None)} cells of the split column name no part: "
+            + ", ".join(wrong[:10]),
             "train, valid or test (or a usual spelling of them)",
             "mend the column, or leave --split away",
         )
-    found = {part: rows[[item == part for item in parts]] for part in ("train", "valid", "test")}
-    spelled = sorted({str(cells[row]) for row in rows} - {"train", "valid", "test"})
+    names = ("train", "valid", "test")
+    codes = {cell: names.index(part) for cell in said if (part := part_of(cell)) is not None}
+    part = np.fromiter(map(codes.__getitem__, cells.at(rows)), np.int8, len(rows))
+    train, valid, test = (rows[part == code] for code in range(len(names)))
+    spelled = sorted({str(cell) for cell in said} - set(names))
     note = "parts as the split column says" + (f" (read {', '.join(spelled)} as usual)" if spelled else "")
     # Without test rows there is no test part. Without valid rows they are taken from train.
-    return found["train"], found["valid"], found["test"], note
+    return train, valid, test, note
 
 
 def _test_part(facts: Facts, recipe: Split, rows: np.ndarray, method: str, rng: np.random.Generator) -> tuple[np.ndarray, str]:
@@ -167,7 +174,7 @@ def _test_part(facts: Facts, recipe: Split, rows: np.ndarray, method: str, rng: 
         return _draw(facts, rows, rows, method, recipe.test, rng), f"test: {how}"
     if method == "time":
         assert facts.time is not None
-        fold, how = _stretches(_moments([facts.time[row] for row in rows]), recipe.folds), "stretches of time"
+        fold, how = _stretches(_moments(facts.time.at(rows)), recipe.folds), "stretches of time"
     else:
         fold = kfold(rows, recipe.folds, None if method == "random" else facts.strata, facts.group, rng)
     return fold == recipe.fold, f"test: fold {recipe.fold} of {recipe.folds}, {how}"
@@ -199,7 +206,7 @@ def _draw(facts: Facts, rows: np.ndarray, whole: np.ndarray, method: str, share:
         return np.zeros(len(rows), dtype=bool)
     if method == "time":
         assert facts.time is not None
-        return _latest(_moments([facts.time[row] for row in rows]), share * len(whole))
+        return _latest(_moments(facts.time.at(rows)), share * len(whole))
     if facts.group is not None:
         return _whole_groups(_units(rows, facts.group)[0], share * len(whole), rng)
     labels = facts.strata if facts.strata is not None and method != "random" else np.zeros(len(facts.labelled), np.int64)
@@ -251,48 +258,42 @@ def _stretches(moments: np.ndarray, k: int) -> np.ndarray:
     return fold[index]
 
 
-def _units(rows: np.ndarray, group: Sequence[Cell] | None) -> tuple[np.ndarray, np.ndarray]:
+def _units(rows: np.ndarray, group: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """(unit of each row, position in `rows` of the first row of each unit); a unit is a group, or a row."""
     if group is None:
         return np.arange(len(rows)), np.arange(len(rows))
-    names = [f"\0row {row}" if (name := _group_name(group[row])) is None else name for row in rows]
-    _, first, unit = np.unique(names, return_index=True, return_inverse=True)
+    _, first, unit = np.unique(group[rows], return_index=True, return_inverse=True)
     return unit, first
 
 
-def _group_name(cell: Cell) -> str | None:
-    """What tells groups apart; None for an empty cell, which is a group of one."""
-    text = str(cell).strip()
-    return None if cell is None or cell != cell or not text else text
-
-
-def _moments(cells: Sequence[Cell]) -> np.ndarray:
+def _moments(cells: Cells) -> np.ndarray:
     """Numbers as they are, dates in seconds; without a time zone they are taken as UTC."""
-    values = min([_number(cell) for cell in cells], [_seconds(cell) for cell in cells], key=lambda found: found.count(None))
-    wrong = [cell for cell, value in zip(cells, values, strict=True) if value is None]
-    if wrong:
+    numbers, seconds = (np.fromiter(map(parse, cells), np.float64, len(cells)) for parse in (_number, _seconds))
+    values = min(numbers, seconds, key=lambda found: np.isnan(found).sum())
+    wrong = np.flatnonzero(np.isnan(values))
+    if len(wrong):
         raise fail(
-            f"{len(wrong)} of {len(cells)} cells of the time column are no time: " + ", ".join(map(repr, wrong[:5])),
+            f"{len(wrong)} of {len(cells)} cells of the time column are no time: "
+            + ", ".join(repr(cells[place]) for place in wrong[:5].tolist()),
             "numbers throughout, or ISO dates such as 2024-05-01 or 2024-05-01T12:30:00",
             "mend the column, or choose another",
         )
-    return np.array(values, dtype=np.float64)
+    return values
 
 
-def _number(cell: Cell) -> float | None:
+def _number(cell: Cell) -> float:
     try:
-        value = float(cell)
+        return float(cell)
     except (TypeError, ValueError):
-        return None
-    return None if np.isnan(value) else value
+        return np.nan
 
 
-def _seconds(cell: Cell) -> float | None:
+def _seconds(cell: Cell) -> float:
     text = str(cell).strip()
     try:
         moment = datetime.fromisoformat(f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text)
     except ValueError:
-        return None
+        return np.nan
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -314,20 +315,15 @@ def _check(facts: Facts, splits: Splits) -> None:
         if not len(part)
     ]
     if facts.group is not None:
-        sides = [
-            {name for row in part if (name := _group_name(facts.group[row])) is not None}
-            for part in (splits.train, splits.valid, splits.test)
-        ]
-        for (one, left), (two, right) in (
-            (("train", sides[0]), ("valid", sides[1])),
-            (("train", sides[0]), ("test", sides[2])),
-            (("valid", sides[1]), ("test", sides[2])),
-        ):
-            both = sorted(left & right)
-            if both:
+        group, parts = facts.group, {"train": splits.train, "valid": splits.valid, "test": splits.test}
+        for one, two in combinations(parts, 2):
+            both = np.intersect1d(group[parts[one]], group[parts[two]])
+            if len(both):
+                rows = [int(np.flatnonzero(group == code)[0]) for code in both[:5]]
+                names = sorted(str(facts.group_names[row]).strip() if facts.group_names else f"row {row}" for row in rows)
                 problems.append(
                     Problem(
-                        f"{len(both)} groups stand both in {one} and in {two}: {', '.join(both[:5])}",
+                        f"{len(both)} groups stand both in {one} and in {two}: {', '.join(names)}",
                         "every group on one side",
                         "leave the group column away, or split by it instead of by the column given",
                     )

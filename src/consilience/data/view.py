@@ -7,11 +7,13 @@ could not be read is `Missing` with its reason.
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,9 +22,11 @@ import torch
 from consilience.data.schema import modality_of
 from consilience.data.several import below
 from consilience.data.store import Store
-from consilience.data.table import Table, is_empty
+from consilience.data.table import Cells, Table
+from consilience.data.tokens import Kept
 from consilience.encoders.base import Encoder
 from consilience.errors import fail, nearest
+from consilience.modalities.base import Modality
 from consilience.nn import masked_deviation, masked_mean
 from consilience.types import Cell, Input, Limits, Missing, Sample, Schema, Tokens
 
@@ -67,35 +71,32 @@ class View:
         self.damage = damage
         self.identity = object()
         """Stands for this view in the store's keys. Not `id(self)`: that of a view that is gone may be given again."""
-        self._cells: dict[str, list[Cell]] = {}
-        # Per input and row: None not read yet, "" present, else why it is missing. Small, so it outlives the store.
-        self._reasons: dict[str, list[str | None]] = {name: [None] * len(table) for name in schema.names}
+        # Per input and row: not read yet, present, or why it is missing. Small, so it outlives the store.
+        self._reasons = {name: _Told(len(table)) for name in schema.names}
         # A frozen encoder does not change after `fit` or `restore`; hashing its weights anew for every chunk would cost more
         # than encoding.
         self._fingerprints: WeakKeyDictionary[Encoder, str] = WeakKeyDictionary()
-        self._notes: dict[str, dict[int, tuple[str, ...]]] = {name: {} for name in schema.names}
+        self._notes = {name: _Told(len(table)) for name in schema.names}
+        self._groups: np.ndarray | None = None
+        self._kept: dict[tuple[str, str], Kept] = {}  # by the encoder's fingerprint and the input
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def cells(self, column: str) -> list[Cell]:
-        """All cells of a column."""
-        if column not in self._cells:
-            self._cells[column] = self.table.cells(column)
-        return self._cells[column]
+    def cells(self, column: str, rows: np.ndarray | None = None) -> Cells:
+        """The cells of a column, fetched batch by batch as they are asked for."""
+        return Cells(self.table.data.column(column), rows)
 
-    def target(self, rows: np.ndarray) -> list[Cell]:
+    def target(self, rows: np.ndarray) -> Cells:
         """The target cells of `rows`."""
         assert self.schema.target is not None, "the schema has no target"
-        cells = self.cells(self.schema.target)
-        return [cells[row] for row in rows]
+        return self.cells(self.schema.target, rows)
 
     def weight(self, rows: np.ndarray) -> np.ndarray:
         """[R] float64, the weight of each row; ones where the recipe names no weight column."""
         if self.weight_column is None:
             return np.ones(len(rows))
-        cells = self.cells(self.weight_column)
-        values = np.array([_number(cells[row]) for row in rows])
+        values = np.fromiter(map(_number, self.cells(self.weight_column, rows)), np.float64, len(rows))
         wrong = ~(np.isfinite(values) & (values >= 0))
         if wrong.any():
             raise fail(
@@ -110,65 +111,67 @@ class View:
         column = self.schema.role("group")
         if column is None or column not in self.table.names:
             return None
-        cells = self.cells(column)
-        names = [f"\0row {row}" if is_empty(cells[row]) else str(cells[row]).strip() for row in rows]
-        return np.unique(names, return_inverse=True)[1]
+        if self._groups is None:
+            self._groups = self.table.codes(column)
+        return np.unique(self._groups[rows], return_inverse=True)[1]
 
     def samples(self, name: str, rows: np.ndarray) -> list[Sample | Missing]:
         """Each row's sample, or why there is none."""
         found: dict[int, Sample | Missing] = {}
         unread = []
+        told, noted, kind = self._reasons[name], self._notes[name], modality_of(self.schema[name])
         for row in dict.fromkeys(rows.tolist()):
-            if reason := self._reasons[name][row]:
+            if reason := told[row]:
                 found[row] = Missing(reason)
             elif (sample := self.store.get((self.identity, name, row))) is not None:
                 found[row] = sample
             else:
                 unread.append(row)
-        item = self.schema[name]
-        kind = modality_of(item)
-        if kind.media and len(unread) > 1:  # decoders release the interpreter lock
-            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-                read = list(pool.map(lambda row: self._read(item, row), unread))
-        else:
-            read = [self._read(item, row) for row in unread]
-        for row, sample in zip(unread, read, strict=True):
+        for row, sample in zip(unread, self._read(self.schema[name], np.array(unread, np.int64)), strict=True):
             found[row] = sample
             if isinstance(sample, Missing):
-                self._reasons[name][row] = sample.reason
+                told[row] = sample.reason
             else:
-                self._reasons[name][row] = ""
-                self.store.put((self.identity, name, row), sample, sample.nbytes)
+                told[row] = ""
+                if kind.media:  # to read the others again costs less than to keep them
+                    self.store.put((self.identity, name, row), sample, sample.nbytes)
                 if sample.notes:
-                    self._notes[name][row] = sample.notes
+                    noted[row] = sample.notes
         return [found[row] for row in rows.tolist()]
 
     def present(self, rows: np.ndarray, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Per input [R] bool: the cell was there and readable. Reads what was not read yet."""
-        return {
-            name: np.array([reason == "" for reason in self.reasons(name, rows)], dtype=bool)
-            for name in names or self.schema.names
-        }
+        found = {}
+        for name in names or self.schema.names:
+            self._known(name, rows)
+            found[name] = self._reasons[name].are("", rows)
+        return found
 
     def reasons(self, name: str, rows: np.ndarray) -> list[str]:
         """Why each row's input is missing; "" where it is present."""
-        unread = rows[np.array([self._reasons[name][row] is None for row in rows], dtype=bool)]
-        for start in range(0, len(unread), 1024):
-            self.samples(name, unread[start : start + 1024])
-        known = [self._reasons[name][row] for row in rows]
-        return [reason for reason in known if reason is not None]
+        self._known(name, rows)
+        return [self._reasons[name][row] or "" for row in rows.tolist()]
 
     def notes(self, name: str, row: int) -> tuple[str, ...]:
         """What was cut or repaired when the sample was read."""
-        return self._notes[name].get(row, ())
+        return self._notes[name][row] or ()
 
     def counts(self, rows: np.ndarray) -> dict[str, Counter[str]]:
         """Per input, how many rows are missing for each reason, and how many samples bear each note."""
-        counted = {name: Counter(reason for reason in self.reasons(name, rows) if reason) for name in self.schema.names}
-        for name, counter in counted.items():
-            wanted = set(rows.tolist())
-            counter.update(note for row, notes in self._notes[name].items() if row in wanted for note in notes)
+        counted = {}
+        for name in self.schema.names:
+            self._known(name, rows)
+            counted[name] = self._reasons[name].count(rows)
+            del counted[name][""]
+            for notes, count in self._notes[name].count(rows).items():
+                counted[name].update(dict.fromkeys(notes, count))
         return counted
+
+    def _known(self, name: str, rows: np.ndarray) -> None:
+        """Read what was not read yet."""
+        unread = rows[self._reasons[name].are(None, rows)]
+        for start in range(0, len(unread), 1024):
+            self.samples(name, unread[start : start + 1024])
 
     def tokens(self, encoder: Encoder, name: str, rows: np.ndarray) -> Tokens:
         """Tokens of a frozen encoder for `rows`, from the store where they are; [R, N, D] on the CPU.
@@ -177,31 +180,14 @@ class View:
         """
         assert encoder.frozen, f"the encoder of {name} is not frozen: its tokens cannot be stored"
         key = self._fingerprints.get(encoder) or self._fingerprints.setdefault(encoder, encoder.fingerprint())
-        kept: dict[int, torch.Tensor] = {}
-        todo = []
-        for row, reason in zip(rows.tolist(), self.reasons(name, rows), strict=True):
-            if reason or row in kept:
-                continue
-            values = self.store.get((key, self.identity, name, row))
-            if values is None:
-                todo.append(row)
-            else:
-                kept[row] = values
-        todo = list(dict.fromkeys(todo))
+        kept = self._kept.get((key, name)) or self._kept.setdefault((key, name), Kept(len(self), encoder.width))
+        self._known(name, rows)
+        here = np.unique(rows[self._reasons[name].are("", rows)])
+        todo = here[kept.start[here] < 0]
         for start in range(0, len(todo), CHUNK):
             part = todo[start : start + CHUNK]
-            for row, values in zip(part, self._encode(encoder, name, np.array(part)), strict=True):
-                kept[row] = values
-                self.store.put((key, self.identity, name, row), values, values.numel() * values.element_size() + 64)
-        count = max((values.shape[0] for values in kept.values()), default=1)
-        dtype = next((values.dtype for values in kept.values()), torch.float32)
-        out = torch.zeros(len(rows), count, encoder.width, dtype=dtype)
-        mask = torch.zeros(len(rows), count, dtype=torch.bool)
-        for place, row in enumerate(rows.tolist()):
-            if row in kept:
-                out[place, : len(kept[row])] = kept[row]
-                mask[place, : len(kept[row])] = True
-        return Tokens(out, mask)
+            kept.put(part, self._encode(encoder, name, part))
+        return kept.get(rows)
 
     def pooled(self, encoder: Encoder, name: str, rows: np.ndarray) -> np.ndarray:
         """[R, P] float64 for tree and linear models; NaN where the input is missing.
@@ -238,24 +224,63 @@ class View:
         damage = Damage(input, corruption, severity, seed)
         return View(self.table, self.schema, self.store, self.limits, self.weight_column, damage)
 
-    def _read(self, item: Input, row: int) -> Sample | Missing:
-        sample, damage = self._sample(item, row), self.damage
-        if damage is None or damage.input != item.name or isinstance(sample, Missing):
-            return sample
-        corrupt = modality_of(item).corruptions[damage.corruption]
-        return corrupt(sample, damage.severity, np.random.default_rng([damage.seed, row]))
+    def _read(self, item: Input, rows: np.ndarray) -> list[Sample | Missing]:
+        """The samples of rows, as they are or damaged."""
+        kind, damage = modality_of(item), self.damage
+        columns = [self.cells(column, rows) for column in item.columns]
+        cells = [dict(zip(item.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+        corrupt = kind.corruptions[damage.corruption] if damage is not None and damage.input == item.name else None
 
-    def _sample(self, item: Input, row: int) -> Sample | Missing:
-        kind = modality_of(item)
-        cells: dict[str, Cell] = {}
-        for column in item.columns:
-            cell = self.cells(column)[row]
-            if kind.media and item.many:
-                cell = below(cell, self.table.root(row))
-            elif kind.media and isinstance(cell, str) and cell.strip() and kind.names_file(cell):
-                cell = self.table.root(row) / Path(cell)
-            cells[column] = cell
-        return kind.read(item, cells, self.limits)
+        def read(place: int) -> Sample | Missing:
+            found = cells[place]
+            if kind.media:
+                root = self.table.root(int(rows[place]))
+                found = {column: _below(cell, root, kind, item.many) for column, cell in found.items()}
+            sample = kind.read(item, found, self.limits)
+            if corrupt is None or damage is None or isinstance(sample, Missing):
+                return sample
+            return corrupt(sample, damage.severity, np.random.default_rng([damage.seed, int(rows[place])]))
+
+        if kind.media and len(rows) > 1:  # decoders release the interpreter lock
+            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+                return list(pool.map(read, range(len(rows))))
+        return list(map(read, range(len(rows))))
+
+
+class _Told:
+    """A word for each row, or None: a number of a few bytes, because there are many rows and few different words."""
+
+    def __init__(self, rows: int) -> None:
+        self.codes = np.zeros(rows, np.uint32)
+        self.words: list[Any] = [None]
+        self.code: dict[Any, int] = {None: 0}
+        self.lock = threading.Lock()  # batches are made in a thread of their own
+
+    def __getitem__(self, row: int) -> Any:
+        return self.words[self.codes[row]]
+
+    def __setitem__(self, row: int, word: Any) -> None:
+        with self.lock:
+            if word not in self.code:
+                self.words.append(word)
+                self.code[word] = len(self.words) - 1
+        self.codes[row] = self.code[word]
+
+    def are(self, word: Any, rows: np.ndarray) -> np.ndarray:
+        """[R] bool: rows of which this is told."""
+        return self.codes[rows] == self.code.get(word, len(self.words))
+
+    def count(self, rows: np.ndarray) -> Counter[Any]:
+        """How many of `rows` each word is told of."""
+        codes, counts = np.unique(self.codes[rows], return_counts=True)
+        return Counter({self.words[code]: count for code, count in zip(codes.tolist(), counts.tolist(), strict=True) if code})
+
+
+def _below(cell: Cell, root: Path, kind: Modality, many: bool) -> Cell:
+    """A cell of media with the folder before the names of files in it."""
+    if many:
+        return below(cell, root)
+    return root / Path(cell) if isinstance(cell, str) and cell.strip() and kind.names_file(cell) else cell
 
 
 def _number(cell: Cell) -> float:

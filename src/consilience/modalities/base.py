@@ -47,6 +47,10 @@ class Modality(ABC):
     def size(self, sample: Any) -> int:
         """How much of it there is (words, pixels, cells), for batches by length."""
 
+    def describe(self, sample: Any) -> str:
+        """How much there is of it, in a few words for people ("64 x 48 pixels"). The default says its size."""
+        return f"size {self.size(sample)}"
+
     @abstractmethod
     def parts(self, sample: Any) -> Sequence[Part]:
         """The pieces that can be removed one by one, in order."""

@@ -30,6 +30,7 @@ from consilience.files import read_json, write_json
 from consilience.metrics import GREATER_IS_BETTER
 from consilience.progress import Budget
 from consilience.tasks.base import Task
+from consilience.train.features import drawn
 from consilience.train.threads import one_thread
 from consilience.types import Input, Schema, State
 
@@ -183,6 +184,16 @@ class Predictor(ABC):
         except DAMAGE as error:
             raise fail(f"{folder} is damaged: {' '.join(str(error).split())}", "a saved predictor", "train again") from error
         return predictor
+
+
+def fitted_on(
+    train: np.ndarray, valid: np.ndarray | None, context: Context, budget: Budget
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The rows that a fit in memory sees, for predictors that have one; it is said where they are not all."""
+    rows = drawn(train, context.seed)
+    if len(rows) < len(train):
+        budget.progress.say(f"  {len(rows)} of {len(train)} rows drawn for a fit in memory")
+    return rows, None if valid is None else drawn(valid, context.seed)
 
 
 def make_encoder(config: Predictor.Config, item: Input) -> Encoder:

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from consilience.data.view import Present, View
-from consilience.predictors.base import Context, Predictor, make_encoder
+from consilience.predictors.base import Context, Predictor, fitted_on, make_encoder
 from consilience.progress import Budget
 from consilience.tasks.base import Task
 from consilience.train import linear as solver
@@ -36,6 +36,7 @@ class Linear(Predictor):
         rng: np.random.Generator,
         budget: Budget,
     ) -> None:
+        train, valid = fitted_on(train, valid, context, budget)
         self.features.fit(view, train, context.seed)
         task = context.task
         encoded = task.encode(view.target(train))

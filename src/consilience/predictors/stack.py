@@ -15,7 +15,7 @@ from pydantic import Field
 
 from consilience.data.view import Present, View
 from consilience.errors import fail
-from consilience.predictors.base import Context, Predictor, make_encoder
+from consilience.predictors.base import Context, Predictor, fitted_on, make_encoder
 from consilience.progress import Budget
 from consilience.tasks.base import Task
 from consilience.train.features import Features, part
@@ -55,6 +55,7 @@ class Stack(Predictor):
         budget: Budget,
     ) -> None:
         task = context.task
+        train, valid = fitted_on(train, valid, context, budget)
         fitted = labelled(view, train, task, balance=True)
         held_out = labelled(view, valid, task, balance=False) if valid is not None else None
         scores = self.scorers.fit(view, fitted, held_out, task, self.options.folds, context.seed)

@@ -22,7 +22,7 @@ from consilience.boosted import Boosted
 from consilience.data.schema import modality_of
 from consilience.data.view import Present, View
 from consilience.encoders.base import Encoder
-from consilience.predictors.base import Context, Predictor, make_encoder
+from consilience.predictors.base import Context, Predictor, fitted_on, make_encoder
 from consilience.progress import Budget
 from consilience.tasks.base import Task
 from consilience.train.features import Features, encoders_state, fit_encoders, part, restore_encoders
@@ -83,6 +83,7 @@ class Trees(Predictor):
     ) -> None:
         task = context.task
         self.pair = task.link == "softmax" and task.outputs == 2
+        train, valid = fitted_on(train, valid, context, budget)
         fitted = labelled(view, train, task, balance=True)
         held_out = labelled(view, valid, task, balance=False) if valid is not None else None
         fit_encoders(self.columns, view, train, context.seed)

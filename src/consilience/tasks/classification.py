@@ -59,10 +59,10 @@ class Classification(Task):
         if any(map(is_nested, target)):
             return None
         distinct = {label_key(cell) for cell in target}
-        numbers = [as_number(cell) for cell in target]
-        if any(np.isnan(number) for number in numbers):
+        numbers = np.fromiter(map(as_number, target), np.float64, len(target))
+        if np.isnan(numbers).any():
             return Claim(0.9, f"{len(distinct)} different labels that are not all numbers")
-        whole = all(number.is_integer() for number in numbers)
+        whole = bool((np.isfinite(numbers) & (numbers == np.floor(numbers))).all())
         if whole and len(distinct) <= max(20, 0.02 * len(target)) and len(distinct) < len(target):
             return Claim(0.9, f"{len(distinct)} different whole numbers in {len(target)} rows")
         return Claim(0.2, f"{len(distinct)} different numbers, to be taken as labels")
@@ -96,12 +96,15 @@ class Classification(Task):
     def encode(self, target: Sequence[Cell]) -> np.ndarray:
         _check_single(target)
         index = {label_key(label): position for position, label in enumerate(self.classes)}
-        keys = [label_key(cell) for cell in target]
-        check_known([(key,) for key in keys], index, "classes")
-        return np.array([index[key] for key in keys], dtype=np.int64)
+        encoded = np.fromiter((index.get(label_key(cell), -1) for cell in target), np.int64, len(target))
+        if (encoded < 0).any():
+            check_known([(label_key(cell),) for cell in target], index, "classes")
+        return encoded
 
     def strata(self, target: Sequence[Cell]) -> np.ndarray | None:
-        return np.unique([label_key(cell) for cell in target], return_inverse=True)[1]
+        index: dict[str, int] = {}
+        codes = np.fromiter((index.setdefault(label_key(cell), len(index)) for cell in target), np.int64, len(target))
+        return np.argsort(np.argsort(list(index)))[codes]  # in the order of the labels
 
     def balance(self, encoded: np.ndarray) -> np.ndarray:
         if self.options.class_weight == "none":

@@ -33,7 +33,7 @@ class Regression(Task):
 
     @classmethod
     def detect(cls, target: Sequence[Cell]) -> Claim | None:
-        numbers = np.array([as_number(cell) for cell in target])
+        numbers = np.fromiter(map(as_number, target), np.float64, len(target))
         if np.isnan(numbers).any():
             return None
         return Claim(0.5, f"numbers with {len(np.unique(numbers))} different values")
@@ -89,7 +89,7 @@ class Regression(Task):
         self.mean, self.scale, self.level = mean, scale, level
 
     def _numbers(self, target: Sequence[Cell]) -> np.ndarray:
-        values = np.array([as_number(cell) for cell in target], dtype=np.float64)
+        values = np.fromiter(map(as_number, target), np.float64, len(target))
         lowest = 0.0 if self.options.log else -np.inf
         wrong = [cell for cell, value in zip(target, values, strict=True) if not value >= lowest]
         if wrong:

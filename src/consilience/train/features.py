@@ -20,6 +20,18 @@ from consilience.encoders.base import Encoder
 from consilience.errors import fail
 from consilience.types import Missing, State
 
+MOST = 200_000
+"""Rows that a fit takes into memory, at most: what more of them would teach a linear model, trees or a vocabulary is less
+than what they would cost. Networks, which see batches, train on all rows.
+"""
+
+
+def drawn(rows: np.ndarray, seed: int) -> np.ndarray:
+    """`rows`, or `MOST` of them drawn at random, in their order; the same for everyone who asks with this seed."""
+    if len(rows) <= MOST:
+        return rows
+    return np.sort(np.random.default_rng([seed, len(rows)]).choice(rows, MOST, replace=False))
+
 
 def fit_encoders(encoders: Mapping[str, Encoder], view: View, rows: np.ndarray, seed: int) -> None:
     """Let encoders learn their vocabularies and scales from the present samples of `rows`.
@@ -27,6 +39,7 @@ def fit_encoders(encoders: Mapping[str, Encoder], view: View, rows: np.ndarray, 
     Equal encoders fitted on equal rows are fitted once and share what they learned, and with it their stored tokens: the
     generator comes from the seed and the encoder, not from whoever asks first.
     """
+    rows = drawn(rows, seed)
     for name, encoder in encoders.items():
         state = view.store.once(
             ("fitted", encoder.blueprint(), digest(rows), seed),

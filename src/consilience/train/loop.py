@@ -74,9 +74,11 @@ def train_network(
             "at least one",
             "leave it out of the predictor's inputs, or mend its cells",
         )
-    encoded = dict(zip(rows.tolist(), task.encode(view.target(rows)), strict=True))
-    base = view.weight(rows) * task.balance(np.array([encoded[row] for row in rows.tolist()]))
-    weight = dict(zip(rows.tolist(), base / base.mean(), strict=True))
+    place = np.full(len(view), -1)
+    place[rows] = np.arange(len(rows))
+    encoded = task.encode(view.target(rows))
+    weight = view.weight(rows) * task.balance(encoded)
+    weight /= weight.mean()
     optimizer = make_optimizer(network, config.rate, config.weight_decay)
     steps_per_epoch = math.ceil(len(rows) / config.batch)
     last = min(config.epochs, config.stop or config.epochs)
@@ -90,8 +92,9 @@ def train_network(
             for batch in training_batches(view, encoders, rows, config.batch, augment=config.augment, rng=rng):  # type: ignore[arg-type]
                 for group in optimizer.param_groups:
                     group["lr"] = config.rate * schedule(step, config.epochs * steps_per_epoch, config.warmup)
-                target = torch.tensor(np.array([encoded[row] for row in batch.rows.tolist()]), device=budget.device)
-                scale = torch.tensor([weight[row] for row in batch.rows.tolist()], dtype=torch.float32, device=budget.device)
+                here = place[batch.rows]
+                target = torch.tensor(encoded[here], device=budget.device)
+                scale = torch.tensor(weight[here], dtype=torch.float32, device=budget.device)
                 with torch.autocast(
                     budget.device.split(":")[0], torch.bfloat16, enabled=_bf16(config.precision, budget.device)
                 ):

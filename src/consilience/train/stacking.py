@@ -110,9 +110,8 @@ class Scorers:
         else:
             whole = fit_linear(*fitted, task, strength)
         labels = task.strata(view.target(train.rows))
-        group = None if groups is None else groups.tolist()
         folds = min(folds, units)
-        fold = kfold(seen, folds, labels, group, np.random.default_rng([seed, *name.encode()]))
+        fold = kfold(seen, folds, labels, groups, np.random.default_rng([seed, *name.encode()]))
         for index in range(folds):
             # From zero: a start from the model of all rows would let the left-out ones shine through.
             features_in, encoded_in, weight_in = (part[fold != index] for part in fitted)

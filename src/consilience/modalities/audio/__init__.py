@@ -103,6 +103,9 @@ class Audio(Modality):
         """Its number of steps of 40 ms, of which the scratch encoder makes tokens."""
         return 1 + int(len(sample.waves) / sample.rate / _STEP)
 
+    def describe(self, sample: Sound) -> str:
+        return f"{len(sample.waves) / sample.rate:.3g} s at {sample.rate / 1000:g} kHz"
+
     def parts(self, sample: Sound) -> list[Part]:
         """Four spans of time, each by four bands of frequency from low to high."""
         return [Part(index, region.label(sample.rate)) for index, region in enumerate(regions(sample))]

@@ -170,6 +170,11 @@ class Image(Modality):
         """Its number of pixels."""
         return sample.pixels.shape[0] * sample.pixels.shape[1]
 
+    def describe(self, sample: Picture) -> str:
+        """Width and height as it is kept."""
+        height, width = sample.pixels.shape[:2]
+        return f"{width} x {height} pixels"
+
     def parts(self, sample: Picture) -> list[Part]:
         """The patches of a 4 x 4 grid, row by row; fewer for pictures of less than four pixels a side."""
         return [Part(index, label) for index, (label, _) in enumerate(_patches(sample.pixels))]

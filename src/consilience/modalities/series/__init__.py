@@ -126,6 +126,13 @@ class Sensors(Modality):
         """T, its number of steps."""
         return len(sample.values)
 
+    def describe(self, sample: Series) -> str:
+        """Steps, channels where there are several, and the rate where a time column told it."""
+        steps, channels = sample.values.shape
+        several = f" of {channels} channels" if channels > 1 else ""
+        rate = f", {sample.rate:.3g} a second" if sample.rate != 1 else ""
+        return f"{steps} step{'s' if steps > 1 else ''}{several}{rate}"
+
     def parts(self, sample: Series) -> list[Part]:
         """Spans of each channel that hold a value, channel by channel; eight of a channel, fewer of many channels."""
         return [

@@ -55,6 +55,10 @@ class Tabular(Modality):
         """The number of cells that hold a value."""
         return sum(value is not None for value in sample.values.values())
 
+    def describe(self, sample: Record) -> str:
+        """The values as people write them, without those that are missing."""
+        return ", ".join(written(value, column in sample.dates) for column, value in sample.values.items() if value is not None)
+
     def parts(self, sample: Record) -> Sequence[Part]:
         """The columns that hold a value, by their place among all columns."""
         return [

@@ -189,6 +189,10 @@ class Text(Modality):
         """Number of words, as `parts` counts them."""
         return len(_spans(sample.text))
 
+    def describe(self, sample: Passage) -> str:
+        count, length = self.size(sample), len(sample.text)
+        return f"{count} word{'' if count == 1 else 's'}, {length} character{'' if length == 1 else 's'}"
+
     def parts(self, sample: Passage) -> Sequence[Part]:
         return [Part(index, sample.text[start:stop]) for index, (start, stop) in enumerate(_spans(sample.text))]
 

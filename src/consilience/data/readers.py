@@ -1,0 +1,207 @@
+"""Files of tables -> Arrow, by the ending of their name; streamed, batch by batch.
+
+Nothing is guessed silently. A CSV arrives as strings only: what looks like a number is decided by the schema, with a
+reason, where it can be seen; a reader that infers types turns a postcode into a number and "NA" into nothing without a
+word. JSON keeps the types that it has.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from consilience.data.keeping import ROWS, Read, kept, plain_type
+from consilience.data.records import read_array, read_lines
+from consilience.errors import fail
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+BLOCK = 1 << 24
+"""Bytes that are parsed at a time: no row of a CSV may be longer."""
+
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def read_file(path: Path) -> Read | None:
+    """The table in a file, by the ending of its name; None where the ending is not known.
+
+    Raises ConsilienceError, or what Arrow raises for a file that is not what its name says.
+    """
+    packed = next((ending for ending in COMPRESSIONS if path.name.lower().endswith(ending)), "")
+    name = path.name.lower().removesuffix(packed)
+    form = next((ending for ending in READERS if name.endswith(ending)), None)
+    if form is None or (packed and READERS[form] in (_parquet, _arrow)):
+        return None
+    return READERS[form](path, COMPRESSIONS.get(packed))
+
+
+def endings() -> list[str]:
+    """What the name of a table may end in."""
+    return [*READERS, *(f"{form}{packed}" for form, read in READERS.items() if read in _TEXT for packed in COMPRESSIONS)]
+
+
+class _Text(io.RawIOBase):
+    """The bytes of a text file, unpacked, checked for NUL and with a line feed at the end."""
+
+    def __init__(self, path: Path, compression: str | None) -> None:
+        self.stream = pa.input_stream(str(path), compression=compression)
+        self.path = path
+        self.last = b""
+        self.seen = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self.stream.read(len(buffer))
+        if b"\0" in found:
+            raise fail(f"{self.path} holds NUL bytes", "text in UTF-8", "save it as UTF-8 (it may be UTF-16)")
+        if not found and self.last not in (b"", b"\n", b"\r"):
+            found = b"\n"  # without it, Arrow takes a line of names alone for nothing
+        self.last = found[-1:] or self.last
+        self.seen = self.seen or bool(found.removeprefix(codecs.BOM_UTF8).strip())
+        buffer[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()
+
+
+def _csv(path: Path, compression: str | None, separator: str = ",") -> Read:
+    with io.BufferedReader(_Text(path, compression), 1 << 16) as stream:
+        head = stream.read(1 << 16)
+    if not head.removeprefix(codecs.BOM_UTF8).strip():
+        raise fail(f"{path} is empty", "a line of column names and at least one row")
+    notes = []
+    names = head.removeprefix(codecs.BOM_UTF8).lstrip().splitlines()[0].decode("utf-8", "replace")
+    if separator == "," and "," not in names:
+        separator = next((sign for sign in _SEPARATORS if sign in names), separator)
+        if separator != ",":
+            notes.append(f"its columns are separated by {_SEPARATORS[separator]}")
+    reading = pacsv.ReadOptions(block_size=BLOCK, use_threads=False)
+    parsing = pacsv.ParseOptions(newlines_in_values=True, delimiter=separator)
+    with io.BufferedReader(_Text(path, compression), 1 << 20) as stream, pacsv.open_csv(stream, reading, parsing) as reader:
+        columns = reader.schema.names
+    strings = pacsv.ConvertOptions(
+        column_types={name: pa.string() for name in columns},
+        strings_can_be_null=True,
+        null_values=[""],
+        quoted_strings_can_be_null=True,
+    )
+    tail = _Tail(path)
+    try:
+        with (
+            io.BufferedReader(_Text(path, compression), 1 << 20) as stream,
+            pacsv.open_csv(stream, reading, parsing, strings) as reader,
+        ):
+            table = kept(reader.schema, tail.watch(reader))
+    except pa.ArrowInvalid as error:
+        if "straddling" not in str(error):
+            raise
+        raise fail(
+            f"{path} has a row of more than {BLOCK >> 20} MB, or a quote that is not closed",
+            "shorter rows, quotes in pairs",
+            "close the quote, or write long cells to files and name those in the table",
+        ) from None
+    tail.check(path, compression)
+    return table, tuple(notes)
+
+
+class _Tail:
+    """Watches the last row go by: in a file whose last quote is not closed, it has swallowed the rest of the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cell: str | None = None
+
+    def watch(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if batch.num_rows:
+                self.cell = batch.column(batch.num_columns - 1)[-1].as_py()
+            yield batch
+
+    def check(self, path: Path, compression: str | None) -> None:
+        """Raise ConsilienceError where the last cell runs over lines and the file does not end with its quote."""
+        last = self.cell
+        if not last or {"\n", "\r"}.isdisjoint(last):
+            return
+        end = b""
+        with pa.input_stream(str(path), compression=compression) as stream:
+            while found := stream.read(1 << 20):
+                end = (end + found)[-64:]
+        if not end.rstrip().endswith(b'"'):
+            start = " ".join(last[:60].split())
+            raise fail(
+                f"{path} has a quote that is not closed, before {start!r}", "quotes in pairs", "close it, or write it twice"
+            )
+
+
+def _tsv(path: Path, compression: str | None) -> Read:
+    return _csv(path, compression, "\t")
+
+
+def _opened(path: Path, compression: str | None) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BufferedReader(_Text(path, compression), 1 << 20), encoding="utf-8-sig")
+
+
+def _json(path: Path, compression: str | None) -> Read:
+    return read_array(path, partial(_opened, path, compression))
+
+
+def _json_lines(path: Path, compression: str | None) -> Read:
+    return read_lines(path, partial(_opened, path, compression))
+
+
+def _parquet(path: Path, compression: str | None) -> Read:
+    with pq.ParquetFile(path) as file:
+        about = file.metadata
+        size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+        rows = int(min(ROWS, max(1, BLOCK * about.num_rows // max(size, 1))))
+        return kept(file.schema_arrow, file.iter_batches(batch_size=rows)), ()
+
+
+def _arrow(path: Path, compression: str | None) -> Read:
+    """Arrow's file and stream formats; mapped as they lie where they are not compressed."""
+    source = pa.memory_map(str(path))
+    try:
+        reader = pa.ipc.open_file(source)
+        batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
+    except pa.ArrowInvalid:
+        source.seek(0)
+        reader = batches = pa.ipc.open_stream(source)
+    schema = reader.schema
+    held = pa.total_allocated_bytes()
+    first = next(iter(batches), None)
+    unpacked = pa.total_allocated_bytes() - held
+    if first is None:
+        return schema.empty_table(), ()
+    if unpacked > first.nbytes // 2 or any(plain_type(field.type) != field.type for field in schema):
+        return kept(schema, chain((first,), batches)), ()
+    return pa.Table.from_batches(chain((first,), batches), schema), ()
+
+
+READERS: dict[str, Callable[[Path, str | None], Read]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".tab": _tsv,
+    ".json": _json,
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".parquet": _parquet,
+    ".pq": _parquet,
+    ".arrow": _arrow,
+    ".feather": _arrow,
+    ".ipc": _arrow,
+}
+
+_TEXT = (_csv, _tsv, _json, _json_lines)
