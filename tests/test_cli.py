@@ -14,7 +14,10 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from consilience import pipeline
 from consilience.cli import _columns, main
+from consilience.evidence import inspection
+from consilience.evidence.audit import Finding
 from consilience.evidence.show import show
 from consilience.run import load
 
@@ -69,10 +72,84 @@ def test_inspect_shows_each_column_and_why(cli: Any, path: Path) -> None:
     assert code == 0
     assert out.splitlines()[0] == "120 rows, 6 columns, 3 inputs"
     lines = {line.split()[0]: " ".join(line.split()) for line in out.splitlines()[1:] if line.strip()}
-    assert lines["photo"].startswith("photo input photo image 2 100% of 118 sampled cells end in .png")
-    assert lines["age"] == "age input tabular tabular 2 118 of 118 sampled cells are numbers"
-    assert lines["ward"] == "ward excluded 2 named as exclude"
-    assert lines["answer"] == "answer target 0 named as target"
+    assert lines["photo"] == (
+        "photo input photo image 2 (1.7%) 1 (0.8%) file not found; 1 (0.8%) not an image; 1 (0.8%) truncated "
+        "all 16 x 16 pixels 100% of 118 sampled cells end in .png and 117 of 118 exist; 115 of 118 opened"
+    )
+    assert lines["age"].startswith("age input tabular tabular, number 2 (1.7%) 0 ")
+    assert lines["age"].endswith("118 of 118 sampled cells are numbers")
+    assert lines["ward"].startswith("ward excluded 2 (1.7%) 0 3 different: ")
+    assert lines["ward"].endswith("named as exclude")
+    assert lines["answer"] == "answer target 0 0 3 different: calm 40, fever 40, pain 40 named as target"
+    assert lines["parts:"] == "parts: train 84, valid 18, test 18"
+
+
+def test_inspect_prints_json_and_writes_a_page(cli: Any, path: Path, tmp_path: Path) -> None:
+    page = tmp_path / "pages" / "table.html"
+    code, out, err = cli("inspect", path, "--target", "answer", "--json", "--out", page)
+    assert code == 0
+    made = json.loads(out)
+    assert made["columns"][0]["cells"]["corrupt"] == {"file not found": 1, "not an image": 1, "truncated": 1}
+    assert f"page: {page}" in err
+    assert "115 of 118 opened" in page.read_text(encoding="utf-8")
+    assert cli("inspect", path, "--out", page)[0] == 2
+    assert cli("inspect", path, "--out", page, "--overwrite")[0] == 0
+    assert "No target is named" in page.read_text(encoding="utf-8")
+
+
+def test_inspect_takes_the_settings_of_train(cli: Any, path: Path, table: Any, media: Path, tmp_path: Path) -> None:
+    people, part = [f"p{row}" for row in range(120)], ["train"] * 80 + ["val"] * 20 + ["test"] * 20
+    pacsv.write_csv(table(person=people, part=part), media / "settings.csv")
+    (tmp_path / "recipe.yaml").write_text("target: answer\nexclude: [dose]\n")
+    args = ("inspect", media / "settings.csv", "--recipe", tmp_path / "recipe.yaml", "--preset", "fast", "--json")
+    made = json.loads(cli(*args, "--split", "part", "--group", "person", "--set", "limits.characters=10")[1])
+    assert made["parts"] == {"train": 80, "valid": 20, "test": 20}
+    roles = {column["name"]: column["role"] for column in made["columns"]}
+    assert (roles["person"], roles["part"], roles["dose"]) == ("group", "split", "excluded")
+    note = next(column for column in made["columns"] if column["name"] == "note")
+    assert note["cells"]["repaired"] == {"text cut at 10 characters": 118}
+    pacsv.write_csv(table(130).slice(100), media / "later.csv")
+    made = json.loads(cli("inspect", path, "--target", "answer", "--test", media / "later.csv", "--json")[1])
+    assert (made["rows"], made["parts"]["test"]) == (150, 30)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_strict_ends_with_code_2_and_all_that_was_found(
+    form: list[str], cli: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = [
+        Finding("duplicate-rows", (), 2, (3, 9), "2 rows equal an earlier one", "audit.accept=[duplicate-rows]"),
+        Finding("target-leak", ("dose",), 120, (), "'dose' tells the target", "exclude=[dose]"),
+    ]
+    for module in (pipeline, inspection):
+        monkeypatch.setattr(module, "audit", lambda examined: findings)
+    page = tmp_path / "table.html"
+    code, out, err = cli("inspect", path, "--target", "answer", "--strict", "--out", page, *form)
+    assert code == 2
+    assert err.splitlines()[-4:] == [
+        "error: duplicate-rows: 2 rows equal an earlier one",
+        "  do: settle it with --set 'audit.accept=[duplicate-rows]'",
+        "error: target-leak: 'dose' tells the target",
+        "  do: settle it with --set 'exclude=[dose]'",
+    ]
+    assert page.exists()
+    assert json.loads(out)["findings"][1]["columns"] == ["dose"] if form else "2. target-leak in dose: 120 rows" in out
+    assert cli("inspect", path, "--target", "answer", *form)[0] == 0
+    out = tmp_path / "run"
+    code, _, err = cli("train", path, "--target", "answer", "--set", TINY, "--strict", "--out", out)
+    assert (code, out.exists(), err.count("error: ")) == (2, False, 2)
+    monkeypatch.setattr(inspection, "audit", lambda examined: [])
+    assert cli("inspect", path, "--target", "answer", "--strict")[0] == 0
+
+
+def test_strict_counts_what_would_stop_training(cli: Any, table: Any, columns: Any, media: Path) -> None:
+    answer = columns()["answer"]
+    answer[3] = None
+    pacsv.write_csv(table(answer=answer), media / "unlabelled.csv")
+    code, out, err = cli("inspect", media / "unlabelled.csv", "--target", "answer", "--strict")
+    assert code == 2
+    assert "training would stop:" in out
+    assert "error: 1 of 120 rows have an empty target" in err
 
 
 def test_train_prints_the_choice_and_the_scores(cli: Any, path: Path, tmp_path: Path) -> None:
@@ -243,6 +320,9 @@ def test_bad_input_to_the_other_commands(cli: Any, run: Path, path: Path, table:
     for args, said in (
         (("inspect", path, "--target", "anser"), "did you mean 'answer'?"),
         (("inspect", tmp_path / "none.csv"), "does not exist"),
+        (("inspect", path, "--out", tmp_path / "x.csv"), "a file that ends in .html"),
+        (("inspect", path, "--set", "split.vald=1"), "did you mean 'valid'?"),
+        (("inspect", path, "--group", "warden"), "did you mean 'ward'?"),
         (("predict", run, path, "--out", tmp_path / "x.txt"), "a file that ends in .csv or .parquet"),
         (("predict", run, path, "--out", tmp_path / "there.csv"), "exists already"),
         (("predict", run, path, "--out", tmp_path / "folder.csv", "--overwrite"), "is a folder"),

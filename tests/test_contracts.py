@@ -168,12 +168,18 @@ EXAMPLES: dict[str, tuple[Input, list[dict[str, Any]]]] = {
     "image": (Input("photo", "image", ("photo",), ("",)), [{"photo": png(seed)} for seed in range(12)]),
     "text": (
         Input("review", "text", ("review",), ("",)),
-        [{"review": " ".join(WORDS[start : start + 4 + start % 5])} for start in range(12)],
+        [{"review": " ".join(WORDS[start : start + 10 + start % 5])} for start in range(12)],
     ),
     "tabular": (
-        Input("account", "tabular", ("age", "plan", "since"), ("number", "category", "date")),
+        Input(
+            "account",
+            "tabular",
+            ("age", "plan", "since", *(f"n{place}" for place in range(5))),
+            ("number", "category", "date", *["number"] * 5),
+        ),
         [
             {"age": str(20 + row), "plan": "abc"[row % 2 if row < 6 else 2], "since": f"2024-0{1 + row % 9}-03"}
+            | {f"n{place}": str((row * (place + 2)) % 7 + 0.5) for place in range(5)}
             for row in range(12)
         ],
     ),
@@ -264,7 +270,7 @@ def test_modality_takes_samples_apart(name: str) -> None:
     encoder, _ = make_encoder(name, "descriptor")
     sample = samples[0]
     indices = [part.index for part in kind.parts(sample)]
-    assert len(indices) == len(set(indices)) >= 2
+    assert len(indices) == len(set(indices)) >= 8, "a usual sample has so many parts that removing them tells something"
     assert same(encoder.prepare(kind.keep(sample, indices)), encoder.prepare(sample))
     for removed in indices:
         kept = [index for index in indices if index != removed]
@@ -282,6 +288,14 @@ def test_encoder_returns_tokens_as_it_says(name: str, kind: str) -> None:
     assert tokens.mask.any(1).all(), "a present sample has a token"
     assert torch.isfinite(tokens.values[tokens.mask]).all()
     assert encode(encoder, samples).values.shape[1] <= encoder.length
+
+
+@pytest.mark.parametrize(("name", "kind"), encoders())
+def test_encoder_says_what_it_received(name: str, kind: str) -> None:
+    encoder, samples = make_encoder(name, kind)
+    received = [encoder.received(sample) for sample in samples[:2]]
+    assert all(said and all(name.strip() for name in said) for said in received)
+    assert repr(received[0]) != repr(received[1]), "two samples, one answer"
 
 
 @pytest.mark.parametrize(("name", "kind"), encoders())

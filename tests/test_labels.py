@@ -130,9 +130,9 @@ def test_predictions_are_lists_in_parquet_and_json_in_csv(whole: Run, tmp_path: 
     assert answers == whole.predict(table)
     assert [] in answers
     assert {f"probability_{label}" for label in WORDS} < set(found.column_names)
-    write_predictions(found, tmp_path / "out.parquet", False)
+    write_predictions(found.to_batches(), tmp_path / "out.parquet", False)
     assert pq.read_table(tmp_path / "out.parquet").equals(found)
-    write_predictions(found, tmp_path / "out.csv", False)
+    write_predictions(found.to_batches(), tmp_path / "out.csv", False)
     cells = pacsv.read_csv(tmp_path / "out.csv").column("prediction").to_pylist()
     assert [read_labels(cell, None) for cell in cells] == answers
     assert cells[answers.index([])] == "[]"
@@ -144,7 +144,7 @@ def test_answers_without_any_label_are_lists_of_texts(whole: Run, tmp_path: Path
     found = whole.predictions(table)
     assert found.column("prediction").to_pylist() == [[]]
     assert found.column("prediction").type == pa.list_(pa.string())
-    write_predictions(found, tmp_path / "out.parquet", False)
+    write_predictions(found.to_batches(), tmp_path / "out.parquet", False)
     assert pq.read_table(tmp_path / "out.parquet").equals(found)
 
 

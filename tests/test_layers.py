@@ -21,7 +21,7 @@ LAYERS = {
     "train": 6,
     **dict.fromkeys(("predictors", "select", "run"), 7),
     "evidence": 8,
-    "pipeline": 9,
+    **dict.fromkeys(("pipeline", "estimator"), 9),
     "cli": 10,
 }
 PLUGINS = ("modalities", "fusions", "tasks", "predictors")
@@ -31,6 +31,7 @@ SAME_LAYER_ORDER = {
     "model": {"data"},
     "select": {"predictors"},
     "run": {"predictors", "select"},
+    "estimator": {"pipeline"},
 }
 """Within a layer, who may import whom; anything else of one layer is independent, or inside one folder."""
 

@@ -20,7 +20,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data as photographs
 
-from consilience.media import decode_picture, exists, is_picture, picture_endings, read_bytes, square, within
+from consilience.errors import ConsilienceError
+from consilience.media import (
+    decode_picture,
+    ending,
+    exists,
+    is_picture,
+    is_url,
+    picture_endings,
+    read_bytes,
+    square,
+    within,
+)
 from consilience.types import Limits, Missing
 
 PHOTO = PIL.Image.fromarray(photographs.astronaut()).resize((60, 45))
@@ -369,3 +380,46 @@ def test_square_keeps_what_fits_and_averages_what_does_not() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 512), (512, 1), (3, 2)])
 def test_square_of_the_smallest_pictures_is_their_colour(size: tuple[int, int]) -> None:
     assert square(np.full((*size, 3), 77, np.uint8), 16).unique().tolist() == [77]
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("cell", "url"),
+    [
+        ("https://a.b/c.png?x=1", True),
+        ("s3://bucket/c.png", True),
+        ("memory://c.png", True),
+        ("a/b.png", False),
+        ("C:/b.png", False),
+        ("//b.png", False),
+        (Path("https://a.b/c.png"), False),
+    ],
+)
+def test_what_is_a_url(cell: str | Path, url: bool) -> None:
+    assert is_url(cell) is url
+
+
+def test_the_ending_of_a_url_is_that_of_its_path() -> None:
+    assert ending("https://a.b/c.PNG?v=1.2#top") == ".png"
+    assert ending("a/b.tar.GZ") == ".gz"
+    assert ending("https://a.b") == ""
+
+
+def test_urls_are_fetched_where_the_limits_allow_it_and_never_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.bin").write_bytes(b"12345")
+    address, allowed = f"file://{tmp_path}/a.bin", Limits(urls=True)
+    assert read_bytes(address, allowed) == b"12345"
+    assert read_bytes(f"file://{tmp_path}/b.bin", allowed) == Missing("file not found")
+    assert read_bytes(address, Limits(urls=True, bytes=4)) == Missing("over the byte limit")
+    assert read_bytes("unheard://of.png", allowed) == Missing("cannot be fetched")
+    (tmp_path / "a.bin").write_bytes(b"")
+    assert read_bytes(address, allowed) == Missing("empty file")
+    monkeypatch.setattr("fsspec.open", None)  # would fail if called
+    assert read_bytes(address, Limits()) == Missing("a URL, and limits.urls is false")
+
+
+def test_a_protocol_that_is_not_installed_says_what_to_install() -> None:
+    with pytest.raises(ConsilienceError, match=r"pip install consilience\[url\]"):
+        read_bytes("s3://bucket/a.png", Limits(urls=True))

@@ -109,6 +109,7 @@ CASES: Mapping[str, Case] = {
     "limits.bytes": Case(10_000, 20, "read"),
     "limits.characters": Case(100, 5, "read"),
     "limits.seconds": Case(1.0, 0.1, "read", it(inputs=["voice"])),
+    "limits.urls": Case(False, True, "read", {"inputs": {"web": {"modality": "image", "columns": ["web"]}}}),
     "limits.values": Case(100, 19, "read", it(inputs=["pulse"])),
     "split.method": Case("stratified", "random", "splits"),
     "split.column": Case(None, "part", "splits", {"exclude": ["part"]}),
@@ -280,7 +281,7 @@ def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) ->
     @cache
     def train(text: str) -> Outcome:
         made: dict[str, Sequence[str | None]] = dict(columns(ROWS))
-        known = {"answer": made.pop("answer"), **roles()}
+        known = {"answer": made.pop("answer"), **roles(), "web": [f"file://{media}/{row % 2}.png" for row in range(ROWS)]}
         made |= {name: cells for name, cells in known.items() if f'"{name}"' in text}
         table = pa.table({name: pa.array(cells, pa.string()) for name, cells in made.items()})
         try:

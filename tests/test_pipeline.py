@@ -322,4 +322,4 @@ def test_every_purpose_has_a_generator_of_its_own() -> None:
 def test_the_device() -> None:
     assert device("cpu") == "cpu"
     assert re.fullmatch("cpu|cuda|mps", device("auto"))
-    assert pipeline.__all__ == ["fit", "load"]
+    assert pipeline.__all__ == ["fit", "inspect", "load"]

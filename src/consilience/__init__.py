@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from consilience.data.schema import infer_schema
     from consilience.data.table import read_table
     from consilience.errors import ConsilienceError
+    from consilience.estimator import MultimodalClassifier, MultimodalRegressor
     from consilience.evidence.show import show
     from consilience.pipeline import fit, inspect, load
     from consilience.recipe import Recipe
@@ -26,6 +27,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "ConsilienceError": "consilience.errors",
+    "MultimodalClassifier": "consilience.estimator",
+    "MultimodalRegressor": "consilience.estimator",
     "Recipe": "consilience.recipe",
     "Run": "consilience.run",
     "fit": "consilience.pipeline",
@@ -36,7 +39,19 @@ _HOME = {
     "show": "consilience.evidence.show",
 }
 
-__all__ = ["ConsilienceError", "Recipe", "Run", "fit", "infer_schema", "inspect", "load", "read_table", "show"]
+__all__ = [
+    "ConsilienceError",
+    "MultimodalClassifier",
+    "MultimodalRegressor",
+    "Recipe",
+    "Run",
+    "fit",
+    "infer_schema",
+    "inspect",
+    "load",
+    "read_table",
+    "show",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -188,9 +188,8 @@ def predict(
     from consilience.run import load, write_predictions
 
     _check_file(out, (".csv", ".parquet"), overwrite)
-    found = load(run).predictions(table, media_root)
-    write_predictions(found, out, overwrite)
-    print(f"{len(found)} rows: {out}")
+    rows = write_predictions(load(run).prediction_batches(table, media_root), out, overwrite)
+    print(f"{rows} rows: {out}")
 
 
 @app.command("list")

@@ -9,6 +9,9 @@ and what is chosen is trained on all of it in the end, unless the recipe says `r
 what joblib makes of the attributes is for the processes of one program. To keep a model, save `run_`.
 """
 
+# pyright: reportArgumentType=false
+# scikit-learn is not typed: pyright takes the type of a default for that of the argument.
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import Tags, check_array, check_consistent_length, check_random_state
+from sklearn.utils import Tags, assert_all_finite, check_array, check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
@@ -82,30 +85,26 @@ class _Multimodal(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "run_")
 
-    def _table(self, X: Any, *, reset: bool) -> pa.Table:  # noqa: N803
+    def _table(self, X: Any, *, reset: bool) -> pa.Table:
         """X as Arrow, its columns checked against those of `fit`; in `fit` (`reset`) they are noted."""
         if (isinstance(X, Mapping) and not issparse(X)) or (hasattr(X, "__arrow_c_stream__") and getattr(X, "ndim", 2) == 2):
-            table = read_table(X).data
-            if hasattr(X, "columns") and not isinstance(X, pa.Table):  # a pandas index with a name is no column
-                table = table.select([str(name) for name in X.columns])
-            validate_data(self, X if hasattr(X, "shape") else table, reset=reset, skip_check_array=True)
+            frame = X if hasattr(X, "shape") else read_table(X).data
+            validate_data(self, frame, reset=reset, skip_check_array=True)
+            table = _frame(frame)
         else:
             cells = np.array(X, dtype=object) if isinstance(X, list | tuple) else X  # else [1, "a"] is made text
-            cells = validate_data(self, cells, reset=reset, dtype=None, ensure_all_finite=False)
-            table = _columns(cells)
+            table = _array(validate_data(self, cells, reset=reset, dtype=None, ensure_all_finite=False))
         if reset:
             return table
-        names = [column.column for column in self.run_.schema.columns[: self.n_features_in_]]
-        return table.rename_columns(names)  # an array has no names, and pandas any kind of them
+        # An array that follows a table has no names: scikit-learn has warned of it.
+        return table.rename_columns([column.column for column in self.run_.schema.columns[: self.n_features_in_]])
 
-    def _fit(
-        self, table: pa.Table, target: Sequence[Cell], name: Any, kind: str, sample_weight: Any, groups: Any
-    ) -> Self:
+    def _fit(self, table: pa.Table, target: Sequence[Cell], name: Any, kind: str, sample_weight: Any, groups: Any) -> Self:
         """Train on `table` with the cells `target` beside it, under the name that y had, if any."""
         check_consistent_length(table, target, sample_weight, groups)
         if len(table) < 2:
             raise fail("X has one sample only", "rows to train on and rows to choose on", "bring more rows")
-        user = self._recipe()
+        user = self._recipe(kind)
         raise_all(_conflicts(user, table.column_names, kind, sample_weight is not None, groups is not None))
         name = name if isinstance(name, str) and name.strip() else "target"
         table, name = _beside(table, user.target or name, target)
@@ -118,10 +117,13 @@ class _Multimodal(BaseEstimator):
         self.run_ = fit(table, recipe=recipe, media_root=self.media_root, progress=Bars() if self.verbose else None)
         return self
 
-    def _recipe(self) -> Recipe:
-        """The recipe as the arguments have it."""
+    def _recipe(self, kind: str) -> Recipe:
+        """The recipe as the arguments have it. What they say of the task without its kind is said of the task `kind`."""
         several = [self.settings] if isinstance(self.settings, str | Mapping) else self.settings
-        layers = [setting(item) if isinstance(item, str) else item for item in several]
+        layers = [dict(setting(item) if isinstance(item, str) else item) for item in several]
+        for layer in layers:
+            if isinstance(layer.get("task"), Mapping):
+                layer["task"] = {"kind": kind, **layer["task"]}
         if self.metric is not None:
             layers.append({"metric": self.metric})
         if self.random_state is not None:
@@ -153,26 +155,29 @@ class MultimodalClassifier(ClassifierMixin, _Multimodal):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """X: a table, a mapping of columns or a 2-D array; rows of one of the `groups` stay together when some are drawn for
         validation. Raises ConsilienceError, TypeError or ValueError for what is no X or y, before anything is trained.
         """
         table, labels = self._table(X, reset=True), self._given(y)
         weight = _weights(sample_weight, table)
         if several := type_of_target(labels, input_name="y", raise_unknown=True) == "multilabel-indicator":
-            names = [str(name) for name in y.columns] if hasattr(y, "columns") else range(labels.shape[1])
-            classes = np.array(names)
+            classes = np.arange(labels.shape[1])
+            if hasattr(y, "columns"):
+                classes = np.array(y.column_names if isinstance(y, pa.Table) else [str(name) for name in y.columns])
             target = [[classes[place].item() for place in np.flatnonzero(row)] for row in labels]
         else:
             check_classification_targets(labels)
             labels = column_or_1d(labels, warn=True)
             classes, target = np.unique(labels), labels.tolist()
-            _check_classes(classes, labels, weight)
+            _check_weighed(labels, weight)
+        if len({label_key(label) for label in classes.tolist()}) < len(classes):
+            raise fail(f"labels of y that differ are written alike: {classes.tolist()[:10]}", "different labels", "rename them")
         self._fit(table, target, getattr(y, "name", None), "multilabel" if several else "classification", weight, groups)
         self.classes_, self._indicator = classes, labels.dtype if several else None
         return self
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """[R] labels, or [R, C] of 0 and 1, C = len(classes_)."""
         check_is_fitted(self)
         answers = self.run_.predict(self._table(X, reset=False), self.media_root)
@@ -184,7 +189,7 @@ class MultimodalClassifier(ClassifierMixin, _Multimodal):
             row[[place[label_key(label)] for label in labels]] = 1
         return found
 
-    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict_proba(self, X: Any) -> np.ndarray:
         """[R, C] probabilities in the order of `classes_`; those of several labels are each between 0 and 1."""
         check_is_fitted(self)
         view = self.run_.view(self._table(X, reset=False), self.media_root)
@@ -199,6 +204,7 @@ class MultimodalClassifier(ClassifierMixin, _Multimodal):
         empty = sum(map(is_empty, labels.ravel().tolist()))
         if empty:
             raise fail(f"{empty} cells of y are empty or NaN", "a label in every row", "leave these rows out")
+        assert_all_finite(labels, input_name="y")
         return labels
 
 
@@ -209,7 +215,7 @@ class MultimodalRegressor(RegressorMixin, _Multimodal):
     run_                the run: save, predictions, evaluate, selection, metrics
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """X: a table, a mapping of columns or a 2-D array; rows of one of the `groups` stay together when some are drawn for
         validation. Raises ConsilienceError, TypeError or ValueError for what is no X or y, before anything is trained.
         """
@@ -220,19 +226,33 @@ class MultimodalRegressor(RegressorMixin, _Multimodal):
         weight = _weights(sample_weight, table)
         return self._fit(table, values.tolist(), getattr(y, "name", None), "regression", weight, groups)
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """[R] float64."""
         check_is_fitted(self)
         return np.array(self.run_.predict(self._table(X, reset=False), self.media_root), dtype=np.float64)
 
 
-def _columns(cells: np.ndarray) -> pa.Table:
-    """An array as a table. Numbers are taken as they are, a cell that holds NaN as an empty one."""
-    names = [f"x{index}" for index in range(cells.shape[1])]
+def _frame(X: Any) -> pa.Table:
+    """A table of pandas and its like. Columns of pandas that are numbered only are called as those of an array."""
+    table = read_table(X).data
+    if isinstance(X, pa.Table) or not hasattr(X, "columns"):
+        return table
+    table = table.select([str(name) for name in X.columns])  # an index is no column, even if it has a name
+    named = any(isinstance(name, str) for name in X.columns)
+    return table if named else table.rename_columns(_numbered(table.num_columns))
+
+
+def _array(cells: np.ndarray) -> pa.Table:
+    """An array as a table. Numbers are taken as they are, NaN as an empty cell."""
+    names = _numbered(cells.shape[1])
     if cells.dtype.kind == "O":
         return read_table(dict(zip(names, cells.T.tolist(), strict=True))).data
-    columns = cells.T.astype(np.float64) if cells.dtype.kind == "f" else cells.T  # Arrow has no numbers of 16 or 128 bits
+    columns = cells.T.astype(np.float64) if cells.dtype.kind == "f" else cells.T  # Arrow has no numbers of 128 bits
     return pa.table({name: pa.array(column, from_pandas=True) for name, column in zip(names, columns, strict=True)})
+
+
+def _numbered(columns: int) -> list[str]:
+    return [f"x{index}" for index in range(columns)]
 
 
 def _beside(table: pa.Table, name: str, cells: Any) -> tuple[pa.Table, str]:
@@ -258,10 +278,8 @@ def _conflicts(user: Recipe, columns: Sequence[str], kind: str, weighted: bool, 
             yield Problem(f"{key} names the column {value!r}, and {argument} is given", "one of the two", "remove the other")
 
 
-def _check_classes(classes: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> None:
-    if len({label_key(label) for label in classes.tolist()}) < len(classes):
-        raise fail(f"labels of y that differ are written alike: {classes.tolist()[:10]}", "different labels", "rename them")
-    counted = classes if weight is None else np.unique(labels[weight > 0])
+def _check_weighed(labels: np.ndarray, weight: np.ndarray | None) -> None:
+    counted = np.unique(labels if weight is None else labels[weight > 0])
     if len(counted) < 2:
         raise fail(f"y has one class only in rows that weigh: {counted.tolist()}", "at least two classes", "bring other rows")
 

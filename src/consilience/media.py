@@ -25,11 +25,13 @@ import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 import PIL
 import PIL.Image
 
+from consilience.errors import fail
 from consilience.types import Cell, Limits, Missing
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM
 _BROKEN = (OSError, SyntaxError, ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, EOFError, struct.error)
 
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # as `warnings.filters` holds it
+
+_PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {
@@ -55,11 +59,13 @@ _UPRIGHT = {
 
 
 def read_bytes(cell: Cell, limits: Limits) -> bytes | Missing:
-    """The bytes that a media cell holds or names: None, an empty string, `bytes`, or an absolute `Path`."""
+    """The bytes that a media cell holds or names: None, an empty string, `bytes`, an absolute `Path`, or a URL."""
     if cell is None or (isinstance(cell, str | bytes) and not cell):
         return Missing("empty")
     if isinstance(cell, bytes):
         return cell if len(cell) <= limits.bytes else Missing("over the byte limit")
+    if isinstance(cell, str) and is_url(cell):
+        return _fetched(cell, limits)
     if not isinstance(cell, Path):
         return Missing("neither a path nor bytes")
     try:
@@ -77,6 +83,38 @@ def read_bytes(cell: Cell, limits: Limits) -> bytes | Missing:
         return Missing("file not found")
     except OSError:
         return Missing("cannot be read")
+
+
+def is_url(cell: str | Path) -> bool:
+    """Does it name something by protocol and address: https://, s3://?"""
+    return isinstance(cell, str) and _PROTOCOL.match(cell) is not None
+
+
+def ending(cell: str | Path) -> str:
+    """What the name of a file ends in, in lower case (".png"); of a URL without what follows ? or #."""
+    return Path(urlsplit(cell).path if isinstance(cell, str) and is_url(cell) else cell).suffix.lower()
+
+
+def _fetched(address: str, limits: Limits) -> bytes | Missing:
+    """What stands at a URL. Only where the recipe says so: to open a stranger's table must not call anybody."""
+    if not limits.urls:
+        return Missing("a URL, and limits.urls is false")
+    import fsspec
+
+    try:
+        with fsspec.open(address, "rb") as file:
+            data: bytes = file.read(limits.bytes + 1)  # type: ignore[union-attr]
+    except ImportError as error:
+        raise fail(
+            f"{address} cannot be fetched with what is installed: {error}", "fsspec", "pip install consilience[url]"
+        ) from None
+    except FileNotFoundError:
+        return Missing("file not found")
+    except Exception:  # every protocol has errors of its own, without a common base
+        return Missing("cannot be fetched")
+    if len(data) > limits.bytes:
+        return Missing("over the byte limit")
+    return data or Missing("empty file")
 
 
 def exists(path: Path) -> bool:

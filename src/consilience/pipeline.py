@@ -61,8 +61,8 @@ def fit(
     kind, task = make_task(recipe, view)
     splits = make_splits(view, recipe, task, len(view) - len(table))
     context = fit_task(view, splits, recipe, task)
-    check(Examined(view, recipe, task, splits), strict, progress)
     show_plan(progress, view, splits, task)
+    check(Examined(view, recipe, task, splits), strict, progress)
     budget = Budget(device(recipe.device), progress)
     for name, predictor in predictors.items():
         predictor.fit(view, splits.train, splits.valid, context, generator(recipe, name), budget)
@@ -100,7 +100,7 @@ def inspect(
     recipe = whole_recipe(recipe, target, preset, settings)
     table, view = opened(source, test, media_root, recipe)
     examined, problems = aim(view, recipe, len(view) - len(table))
-    return examine(examined, audit(examined), problems, progress or Silent())
+    return examine(examined, problems, progress or Silent())
 
 
 def whole_recipe(

@@ -73,6 +73,7 @@ class LimitSpec(Config):
     characters: int = Field(Limits.characters, gt=0, description="Longer texts are cut here.")
     seconds: float = Field(Limits.seconds, gt=0, description="Longer recordings are cut here.")
     values: int = Field(Limits.values, gt=0, description="Series of more numbers are missing: 'over the value limit'.")
+    urls: bool = Field(Limits.urls, description="Fetch media cells that are URLs; http needs consilience[url].")
 
 
 class Recipe(Config):

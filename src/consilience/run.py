@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,6 +41,9 @@ from consilience.types import Cell, ColumnRole, Input, Schema, State
 
 LONGEST = 100
 """Letters of a folder's name, beyond which it is cut."""
+
+BATCH = 1 << 14
+"""Rows that are predicted before their answers are handed on."""
 
 FORMAT = 1
 """Version of the folder. Raised when an older reader could not open a new run."""
@@ -92,14 +96,29 @@ class Run:
         `used` names the inputs that took part; `reasons` says why an input did not, or what was cut in it. A row without
         any input is answered by the training prior: its `used` is empty.
         """
+        return pa.Table.from_batches(self.prediction_batches(source, media_root))
+
+    def prediction_batches(self, source: Any, media_root: Path | str | None = None) -> Iterator[pa.RecordBatch]:
+        """`predictions`, some rows at a time, for tables that are large."""
         view = self.view(source, media_root)
-        rows = np.arange(len(view))
-        answered = self.answer(view, rows)
-        used = [",".join(name for name in view.schema.names if answered.used[name][row]) for row in rows]
-        reasons = ["; ".join(_reasons(view, int(row), bool(used[row]))) for row in rows]
-        columns = {name: pa.array(values) for name, values in self.task.columns(answered.scores).items()}
-        prediction = _column(self.task.decode(answered.scores))
-        return pa.table({"row": rows, "prediction": prediction, **columns, "used": used, "reasons": reasons})
+        schema: pa.Schema | None = None
+        for start in range(0, len(view), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(view)))
+            answered = self.answer(view, rows)
+            used = np.stack([answered.used[name] for name in view.schema.names], axis=1)
+            columns = {
+                "row": pa.array(rows),
+                "prediction": _column(self.task.decode(answered.scores)),
+                **{name: pa.array(values) for name, values in self.task.columns(answered.scores).items()},
+                "used": _written(used, lambda row, used=used: ",".join(np.array(view.schema.names)[used[row]])),
+                "reasons": _written(
+                    np.column_stack([used.any(1), view.told(rows)]),
+                    lambda row, rows=rows, used=used: "; ".join(_reasons(view, int(rows[row]), bool(used[row].any()))),
+                ),
+            }
+            batch = pa.record_batch(columns)
+            schema = schema or batch.schema
+            yield batch if batch.schema == schema else batch.cast(schema)
 
     def evaluate(self, source: Any, media_root: Path | str | None = None) -> dict[str, Estimate]:
         """Every metric of the task on a table that has the target, with 95% bootstrap intervals (of groups where known).
@@ -201,26 +220,41 @@ def _load(folder: Path, head: Mapping[str, Any]) -> Run:
     return Run(recipe, kind, schema, task, predictors, selection, splits, str(head.get("table", "")), metrics, log)
 
 
-def write_predictions(predictions: pa.Table, path: Path, overwrite: bool) -> None:
-    """Write what `Run.predictions` gave to a `.csv` or `.parquet` file, whole or not at all.
+def write_predictions(batches: Iterable[pa.RecordBatch], path: Path, overwrite: bool) -> int:
+    """Write what `Run.prediction_batches` gives to a `.csv` or `.parquet` file, whole or not at all; the number of rows.
 
     A CSV has no lists: there they are JSON, as a target column of a CSV may hold them.
     """
-    with replacing(path, overwrite) as part:
-        if path.suffix != ".csv":
-            pq.write_table(predictions, str(part))
-            return
-        for index, column in enumerate(predictions.schema):
-            if pa.types.is_list(column.type):
-                texts = [json.dumps(cell, ensure_ascii=False) for cell in predictions.column(index).to_pylist()]
-                predictions = predictions.set_column(index, column.name, pa.array(texts, pa.string()))
-        pacsv.write_csv(predictions, str(part))
+    plain = map(_without_lists, batches) if path.suffix == ".csv" else iter(batches)
+    first = next(plain)
+    rows, writer = 0, pacsv.CSVWriter if path.suffix == ".csv" else pq.ParquetWriter
+    with replacing(path, overwrite) as part, writer(str(part), first.schema) as file:
+        for batch in chain((first,), plain):
+            file.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def _without_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        texts = (
+            [json.dumps(cell, ensure_ascii=False) for cell in column.to_pylist()] if pa.types.is_list(column.type) else column
+        )
+        columns[name] = pa.array(texts)
+    return pa.record_batch(columns)
 
 
 def _column(answers: list[Cell]) -> pa.Array:
     """Answers as a column; lists that are all empty are lists of texts, for a file must say of what."""
     made = pa.array(answers)
     return made.cast(pa.list_(pa.string())) if made.type == pa.list_(pa.null()) else made
+
+
+def _written(keys: np.ndarray, write: Callable[[int], str]) -> pa.Array:
+    """A text for each row of keys [R, K]; equal keys have one text, which is written once."""
+    _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return pa.array([write(int(row)) for row in first], pa.string()).take(pa.array(which.ravel()))
 
 
 def _reasons(view: View, row: int, answered: bool) -> list[str]:

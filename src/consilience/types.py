@@ -146,6 +146,7 @@ class Limits:
     characters: int = 100_000
     seconds: float = 600.0
     values: int = 10_000_000
+    urls: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from consilience.data import readers
-from consilience.data.readers import BLOCK
+from consilience.data.readers import BLOCKS
 from consilience.data.table import SAMPLED, Table, read_table
 from consilience.errors import ConsilienceError
 
@@ -81,11 +81,11 @@ def test_a_long_cell_and_strings_far_down_are_read_alike(tmp_path: Path) -> None
     got = read_table(csv(tmp_path, f"a,b\n{long},1\n" + "1,2\n" * rows + "word,NA\n"))
     assert len(got) == rows + 2
     assert got.cells("a", np.array([0, 1, rows + 1])) == [long, "1", "word"]
-    assert len(long) < BLOCK
+    assert BLOCKS[0] < len(long) < BLOCKS[1]
 
 
 def test_a_cell_may_go_on_in_the_next_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "BLOCK", 50)
+    monkeypatch.setattr(readers, "BLOCKS", (20, 50))
     rows = "".join(f'{row},"line\none, {row}"\n' for row in range(100))
     assert cells(read_table(csv(tmp_path, "a,b\n" + rows))) == {
         "a": [str(row) for row in range(100)],

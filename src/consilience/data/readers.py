@@ -25,8 +25,11 @@ from consilience.errors import fail
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
-BLOCK = 1 << 24
-"""Bytes that are parsed at a time: no row of a CSV may be longer."""
+BLOCKS = (1 << 20, 1 << 26)
+"""Bytes of a CSV that are parsed at a time: the fewer, the less memory; no row may be longer than the last."""
+
+BATCH = 1 << 23
+"""Bytes of a batch of Parquet, about."""
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -88,8 +91,21 @@ def _csv(path: Path, compression: str | None, separator: str = ",") -> Read:
         separator = next((sign for sign in _SEPARATORS if sign in names), separator)
         if separator != ",":
             notes.append(f"its columns are separated by {_SEPARATORS[separator]}")
-    reading = pacsv.ReadOptions(block_size=BLOCK, use_threads=False)
     parsing = pacsv.ParseOptions(newlines_in_values=True, delimiter=separator)
+    for block in BLOCKS:
+        try:
+            return _parsed(path, compression, pacsv.ReadOptions(block_size=block, use_threads=False), parsing), tuple(notes)
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error):
+                raise
+    raise fail(
+        f"{path} has a row of more than {BLOCKS[-1] >> 20} MB, or a quote that is not closed",
+        "shorter rows, quotes in pairs",
+        "close the quote, or write long cells to files and name those in the table",
+    )
+
+
+def _parsed(path: Path, compression: str | None, reading: pacsv.ReadOptions, parsing: pacsv.ParseOptions) -> pa.Table:
     with io.BufferedReader(_Text(path, compression), 1 << 20) as stream, pacsv.open_csv(stream, reading, parsing) as reader:
         columns = reader.schema.names
     strings = pacsv.ConvertOptions(
@@ -99,22 +115,13 @@ def _csv(path: Path, compression: str | None, separator: str = ",") -> Read:
         quoted_strings_can_be_null=True,
     )
     tail = _Tail(path)
-    try:
-        with (
-            io.BufferedReader(_Text(path, compression), 1 << 20) as stream,
-            pacsv.open_csv(stream, reading, parsing, strings) as reader,
-        ):
-            table = kept(reader.schema, tail.watch(reader))
-    except pa.ArrowInvalid as error:
-        if "straddling" not in str(error):
-            raise
-        raise fail(
-            f"{path} has a row of more than {BLOCK >> 20} MB, or a quote that is not closed",
-            "shorter rows, quotes in pairs",
-            "close the quote, or write long cells to files and name those in the table",
-        ) from None
+    with (
+        io.BufferedReader(_Text(path, compression), 1 << 20) as stream,
+        pacsv.open_csv(stream, reading, parsing, strings) as reader,
+    ):
+        table = kept(reader.schema, tail.watch(reader))
     tail.check(path, compression)
-    return table, tuple(notes)
+    return table
 
 
 class _Tail:
@@ -166,7 +173,7 @@ def _parquet(path: Path, compression: str | None) -> Read:
     with pq.ParquetFile(path) as file:
         about = file.metadata
         size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
-        rows = int(min(ROWS, max(1, BLOCK * about.num_rows // max(size, 1))))
+        rows = int(min(ROWS, max(1, BATCH * about.num_rows // max(size, 1))))
         return kept(file.schema_arrow, file.iter_batches(batch_size=rows)), ()
 
 

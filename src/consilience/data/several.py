@@ -27,7 +27,7 @@ import numpy as np
 
 from consilience.data.table import SAMPLED, is_empty
 from consilience.errors import fail
-from consilience.media import exists
+from consilience.media import exists, is_url
 from consilience.modalities.base import Corruption, Modality
 from consilience.types import ITEMS, Cell, Claim, Column, Input, Limits, Missing, Part, Sample, Several
 
@@ -40,7 +40,9 @@ JOINTS = (";", "|")
 
 def below(cell: Cell, root: Path) -> list[Cell]:
     """The items of a media cell, names of files as paths below `root`."""
-    return [root / item if isinstance(item, str) and item.strip() else item for item in _unpacked(cell, root)]
+    return [
+        root / item if isinstance(item, str) and item.strip() and not is_url(item) else item for item in _unpacked(cell, root)
+    ]
 
 
 class Many(Modality):

@@ -26,6 +26,7 @@ from consilience.data.table import Cells, Table
 from consilience.data.tokens import Kept
 from consilience.encoders.base import Encoder
 from consilience.errors import fail, nearest
+from consilience.media import is_url
 from consilience.modalities.base import Modality
 from consilience.nn import masked_deviation, masked_mean
 from consilience.types import Cell, Input, Limits, Missing, Sample, Schema, Tokens
@@ -156,6 +157,12 @@ class View:
         """What was cut or repaired when the sample was read."""
         return self._notes[name][row] or ()
 
+    def told(self, rows: np.ndarray) -> np.ndarray:
+        """[R, 2 x inputs] int: equal numbers for rows of which the same reasons and the same notes are told."""
+        for name in self.schema.names:
+            self._known(name, rows)
+        return np.stack([told[name].codes[rows] for name in self.schema.names for told in (self._reasons, self._notes)], axis=1)
+
     def counts(self, rows: np.ndarray) -> dict[str, Counter[str]]:
         """Per input, how many rows are missing for each reason, and how many samples bear each note."""
         counted = {}
@@ -280,7 +287,8 @@ def _below(cell: Cell, root: Path, kind: Modality, many: bool) -> Cell:
     """A cell of media with the folder before the names of files in it."""
     if many:
         return below(cell, root)
-    return root / Path(cell) if isinstance(cell, str) and cell.strip() and kind.names_file(cell) else cell
+    names_file = isinstance(cell, str) and cell.strip() and not is_url(cell) and kind.names_file(cell)
+    return root / Path(cell) if names_file else cell
 
 
 def _number(cell: Cell) -> float:

@@ -7,20 +7,23 @@ media at most `READ` cells are read, drawn evenly over the table; the numbers sa
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from consilience.data.schema import modality, modality_of
 from consilience.data.table import is_empty
 from consilience.data.view import View
-from consilience.errors import Problem
-from consilience.evidence.audit import CHECKS, Examined, Finding
+from consilience.errors import ConsilienceError, Problem
+from consilience.evidence.audit import KINDS, Examined, Finding, audit
 from consilience.evidence.inspection_counts import ClassCount, Counts, Groups, Tally
 from consilience.evidence.inspection_ranges import Range, even, ranging, shown
 from consilience.progress import Advance, Progress
+from consilience.recipe import setting
 from consilience.types import Cell, ColumnRole, Input, Missing, Sample
 
 READ = 20_000
@@ -93,14 +96,32 @@ def option(setting: str) -> str:
     return f"--set {shlex.quote(setting)}"
 
 
-def examine(examined: Examined, findings: Sequence[Finding], problems: Sequence[Problem], progress: Progress) -> Inspection:
-    """Read every column of the table. `findings` are those of its audit; `problems` say why training would stop."""
+def together(findings: Iterable[Finding]) -> str:
+    """The options that settle findings in one go: lists of one key joined, because the last one would replace the others."""
+    merged: dict[str, Any] = {}
+    for finding in findings:
+        key = finding.setting.partition("=")[0]
+        value: Any = setting(finding.setting)
+        for part in key.split("."):
+            value = value[part]
+        if key in ("exclude", "audit.accept"):
+            merged[key] = list(dict.fromkeys([*merged.get(key, []), *value]))
+        else:
+            merged.setdefault(key, value)
+    return " ".join(option(f"{key}={json.dumps(value, ensure_ascii=False)}") for key, value in merged.items())
+
+
+def examine(examined: Examined, problems: Sequence[Problem], progress: Progress) -> Inspection:
+    """Read every column of the table, then audit it: what was read is at hand then. `problems` say why training would stop."""
     view, task, splits = examined.view, examined.task, examined.splits
     groups = Groups(view, task, splits)
     items = {column: item for item in view.schema.inputs for column in item.columns}
     plan = [(note, items.get(note.column)) for note in view.schema.columns]
     with progress.bar("reading", sum(len(_rows(view, item)) for _, item in plan)) as advance:
         columns = tuple(_inspected(view, note, item, groups, advance) for note, item in plan)
+    with progress.bar("looking for faults", 1) as advance:
+        findings = audit(_auditable(examined))
+        advance(1, "")
     return Inspection(
         source=view.table.source,
         rows=len(view),
@@ -113,9 +134,21 @@ def examine(examined: Examined, findings: Sequence[Finding], problems: Sequence[
         columns=columns,
         problems=tuple(problems),
         findings=tuple(findings),
-        checks=len(CHECKS),
+        checks=len(KINDS),
         accepted=examined.recipe.audit.accept,
     )
+
+
+def _auditable(examined: Examined) -> Examined:
+    """Without its target where a part holds cells that the task has no answer for: checks take for granted that it has."""
+    task, splits = examined.task, examined.splits
+    if task is None or splits is None:
+        return examined
+    try:
+        task.encode(examined.view.target(np.concatenate([splits.train, splits.valid, splits.test])))
+    except ConsilienceError:  # it is among the problems that are shown
+        return replace(examined, task=None, splits=None)
+    return examined
 
 
 def _inspected(view: View, note: ColumnRole, item: Input | None, groups: Groups, advance: Advance) -> Inspected:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from consilience.evidence.audit import Finding
 from consilience.evidence.drawing import visible
-from consilience.evidence.inspection import Inspected, Inspection, option
+from consilience.evidence.inspection import Inspected, Inspection, option, together
 from consilience.evidence.inspection_counts import Counts
 from consilience.evidence.inspection_ranges import VALUES, Range
 
@@ -57,9 +57,10 @@ def page(inspection: Inspection) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template("inspection.html.jinja")
-    words = {"said": _span, "share": share, "count": _count, "lost": _lost, "kinds": _kinds, "titled": titled, "option": option}
+    words = {"said": _span, "share": share, "count": _count, "lost": _lost, "kinds": _kinds, "titled": titled}
+    words |= {"option": option, "together": together, "visible": visible}
     source = Path(inspection.source).name
-    made = template.render(it=inspection, source=source, groups=uneven(inspection), visible=visible, **words)
+    made = template.render(it=inspection, source=source, groups=uneven(inspection), **words)
     return made.strip() + "\n"
 
 
@@ -227,6 +228,8 @@ def _findings(inspection: Inspection) -> list[str]:
             more = ", ..." if finding.count > len(finding.rows) else ""
             lines.append(f"   rows {', '.join(map(str, finding.rows))}{more}")
         lines.append(f"   settle it with: {option(finding.setting)}")
+    if len(inspection.findings) > 1:
+        lines.append(f"settle all with: {together(inspection.findings)}")
     return lines
 
 

@@ -16,7 +16,6 @@ from consilience.data.schema import modality_of
 from consilience.evidence.audit import quick
 from consilience.evidence.audit.finding import Examined
 from consilience.evidence.audit.quick import Seen
-from consilience.types import Cell
 
 BYTES = 128 << 20
 
@@ -32,31 +31,29 @@ def _contents(examined: Examined, seen: Seen, rows: np.ndarray) -> np.ndarray:
     if seen.input.many:
         return found
     kind = modality_of(seen.input)
-    named = [isinstance(cell, str) and bool(cell.strip()) and kind.names_file(cell) for cell in cells]
-    paths = {
-        cell: examined.view.table.root(row) / cell
-        for row, cell, name in zip(rows.tolist(), cells, named, strict=True)
-        if name
-    }
-    told = _told_apart(paths)
-    return np.array([told.get(cell, mark) if name else mark for cell, name, mark in zip(cells, named, found, strict=True)])
+    paths = [
+        examined.view.table.root(row) / cell if isinstance(cell, str) and cell.strip() and kind.names_file(cell) else None
+        for row, cell in zip(rows.tolist(), cells, strict=True)
+    ]
+    told = _told_apart([path for path in paths if path is not None])
+    return np.array([mark if path is None else told[path] for path, mark in zip(paths, found.tolist(), strict=True)])
 
 
-def _told_apart(paths: dict[Cell, Path]) -> dict[Cell, int]:
-    """For each name a number that stands for the bytes of its file, of the files that were read."""
-    sizes = {name: size for name, path in paths.items() if (size := _size(path))}
+def _told_apart(paths: list[Path]) -> dict[Path, int]:
+    """For each file a number that stands for its bytes, or for its name where it was not read."""
+    sizes = {path: _size(path) for path in dict.fromkeys(paths)}
     many = Counter(sizes.values())
-    told: dict[Cell, int] = {}
+    told = {path: hash(str(path)) for path in sizes}
     left = BYTES
-    for name, size in sizes.items():
-        if many[size] < 2 or size > left:
+    for path, size in sizes.items():
+        if not size or many[size] < 2 or size > left:
             continue
         left -= size
         try:
-            data = paths[name].read_bytes()
+            data = path.read_bytes()
         except OSError:  # the reading of its input says so
             continue
-        told[name] = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)
+        told[path] = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)
     return told
 
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from consilience.media import exists, read_bytes
+from consilience.media import ending, exists, is_url, read_bytes
 from consilience.modalities.audio import corruptions
 from consilience.modalities.audio.drawing import draw
 from consilience.modalities.audio.sample import Sound, regions, without
@@ -45,22 +45,24 @@ class Audio(Modality):
         A name with white space in it counts only where the file exists: a sentence may end in a file name.
         """
         endings: Counter[str] = Counter()
-        found = held = 0
+        found = held = urls = 0
         for cell in column.cells:
             if isinstance(cell, bytes):
                 held += is_sound(cell)
-            elif isinstance(cell, str | Path) and (ending := Path(cell).suffix.lower()) in ENDINGS:
+            elif isinstance(cell, str | Path) and (last := ending(cell)) in ENDINGS:
                 there = exists(column.root / cell)
                 if there or len(str(cell).split()) == 1:
-                    endings[ending] += 1
+                    endings[last] += 1
+                    urls += is_url(cell)
                     found += there
         count, named = len(column.cells), endings.total()
         if not count or named + held < _CLAIMED * count:
             return None
         reasons = []
         if named:
-            listed = ", ".join(ending for ending, _ in endings.most_common())
-            reasons.append(f"{named / count:.0%} of {count} sampled cells end in {listed} and {found} of {named} exist")
+            listed = ", ".join(last for last, _ in endings.most_common())
+            there = f"{urls} of {named} are URLs" if urls else f"{found} of {named} exist"
+            reasons.append(f"{named / count:.0%} of {count} sampled cells end in {listed} and {there}")
         if held:
             reasons.append(f"{held / count:.0%} of {count} sampled cells are bytes that open as a recording")
         return Claim(0.95, "; ".join(reasons))

@@ -24,7 +24,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageFilter
 
-from consilience.media import decode_picture, exists, is_picture, picture_endings, read_bytes, within
+from consilience.media import decode_picture, ending, exists, is_picture, is_url, picture_endings, read_bytes, within
 from consilience.modalities.base import Corruption, Modality
 from consilience.types import Cell, Claim, Column, Input, Limits, Missing, Part, Sample
 
@@ -114,22 +114,24 @@ class Image(Modality):
         A name with white space in it counts only where the file exists: a sentence may end in a file name.
         """
         endings: Counter[str] = Counter()
-        found = held = 0
+        found = held = urls = 0
         for cell in column.cells:
             if isinstance(cell, bytes):
                 held += is_picture(cell)
-            elif isinstance(cell, str | Path) and (ending := Path(cell).suffix.lower()) in picture_endings():
+            elif isinstance(cell, str | Path) and (last := ending(cell)) in picture_endings():
                 there = exists(column.root / cell)
                 if there or len(str(cell).split()) == 1:
-                    endings[ending] += 1
+                    endings[last] += 1
+                    urls += is_url(cell)
                     found += there
         count, named = len(column.cells), endings.total()
         if not count or named + held < _CLAIMED * count:
             return None
         reasons = []
         if named:
-            listed = ", ".join(ending for ending, _ in endings.most_common())
-            reasons.append(f"{named / count:.0%} of {count} sampled cells end in {listed} and {found} of {named} exist")
+            listed = ", ".join(last for last, _ in endings.most_common())
+            there = f"{urls} of {named} are URLs" if urls else f"{found} of {named} exist"
+            reasons.append(f"{named / count:.0%} of {count} sampled cells end in {listed} and {there}")
         if held:
             reasons.append(f"{held / count:.0%} of {count} sampled cells are bytes that start like a picture")
         return Claim(0.95, "; ".join(reasons))

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from consilience.media import exists
+from consilience.media import ending, exists
 from consilience.modalities.base import Corruption, Modality
 from consilience.modalities.series.channels import fitted, layout_from, layout_of, written
 from consilience.modalities.series.corruptions import DAMAGES, Damage
@@ -172,8 +172,8 @@ def _looks(cell: Cell, root: Path) -> tuple[str, Path | None]:
         return ("are lists of numbers" if not isinstance(read_cell(cell, Limits()), Missing) else "", None)
     if isinstance(cell, str) and is_array(cell):
         return ("are JSON arrays of numbers" if not isinstance(read_cell(cell, Limits()), Missing) else "", None)
-    if isinstance(cell, str | Path) and (ending := Path(cell).suffix.lower()) in ENDINGS:
+    if isinstance(cell, str | Path) and (last := ending(cell)) in ENDINGS:
         path = root / cell
-        if exists(path) or (ending == ".npy" and len(str(cell).split()) == 1):
-            return f"end in {ending}", path
+        if exists(path) or (last == ".npy" and len(str(cell).split()) == 1):
+            return f"end in {last}", path
     return "", None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from consilience.media import read_bytes
+from consilience.media import ending, read_bytes
 from consilience.modalities.series.arrays import Found, listed, made, wrong_shape
 from consilience.modalities.series.tables import read_csv, read_parquet, read_struct
 from consilience.types import Cell, Limits, Missing
@@ -57,10 +57,10 @@ def read_cell(cell: Cell, limits: Limits) -> Found | Missing:
         return _read_npy(data, limits)
     if data.startswith(_PARQUET):
         return read_parquet(data, limits)
-    ending = cell.suffix.lower() if isinstance(cell, Path) else ""
-    if ending in (".csv", ".tsv"):
-        return read_csv(data, "\t" if ending == ".tsv" else ",", limits)
-    return Missing("damaged" if ending in ENDINGS else "not a known format")
+    last = ending(cell) if isinstance(cell, str | Path) else ""
+    if last in (".csv", ".tsv"):
+        return read_csv(data, "\t" if last == ".tsv" else ",", limits)
+    return Missing("damaged" if last in ENDINGS else "not a known format")
 
 
 def _read_npy(data: bytes, limits: Limits) -> Found | Missing:
