@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
@@ -193,6 +194,16 @@ def test_a_finding_as_an_error() -> None:
     )
     assert option("""exclude=[it's, "a b"]""") == """--set 'exclude=[it'"'"'s, "a b"]'"""
     assert option("split.group=ward") == "--set split.group=ward"
+    assert option("audit.accept=['a: b']") == """--set "audit.accept=['a: b']\""""
+    for setting in (
+        "exclude=['a $b']",
+        "exclude=['a `b']",
+        "exclude=['a\\b']",
+        "exclude=['a!']",
+        """exclude=["it's"]""",
+        "x='",
+    ):
+        assert shlex.split(option(setting)) == ["--set", setting]
 
 
 def test_what_settles_all_findings_holds_each_list_once() -> None:

@@ -92,8 +92,9 @@ def fault(finding: Finding) -> Problem:
 
 
 def option(setting: str) -> str:
-    """KEY=VALUE as an option of the command line, quoted for a shell."""
-    return f"--set {shlex.quote(setting)}"
+    """KEY=VALUE as an option of the command line, quoted for a shell, in the quotes that are easier to read."""
+    double = "'" in setting and not set('"$`\\!') & set(setting)
+    return f'--set "{setting}"' if double else f"--set {shlex.quote(setting)}"
 
 
 def together(findings: Iterable[Finding]) -> str:

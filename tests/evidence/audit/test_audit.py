@@ -10,7 +10,26 @@ from consilience.errors import ConsilienceError
 from consilience.evidence.audit import CHECKS, KINDS, Examined, audit, columns, files, labels, leaks, rows, target, values
 
 MODULES = (columns, values, files, rows, target, leaks, labels)
-ODD = ("a", "b: c", "#d", "e, f", "[g]", "{h}", "'i'", '"j"', "k\nl", " m ", "n=o.p", "yes", "12", "null", "é\u2028", "😀", "q\\r", "*s")
+ODD = (
+    "a",
+    "b: c",
+    "#d",
+    "e, f",
+    "[g]",
+    "{h}",
+    "'i'",
+    '"j"',
+    "k\nl",
+    " m ",
+    "n=o.p",
+    "yes",
+    "12",
+    "null",
+    "é\u2028",
+    "😀",
+    "q\\r",
+    "*s",
+)
 """Names of columns that YAML reads as something else where they are not quoted."""
 
 

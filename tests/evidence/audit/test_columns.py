@@ -29,7 +29,9 @@ def test_equal_columns(look: Look) -> None:
 
 def test_numbers_of_other_spellings_are_equal_and_one_other_cell_is_enough(look: Look) -> None:
     whole = [str(row * 7 % 50) for row in range(60)]
-    assert [finding.kind for finding in look(CHECKS, {"a": whole, "b": [f" {cell}.0" for cell in whole]})] == ["duplicate-columns"]
+    assert [finding.kind for finding in look(CHECKS, {"a": whole, "b": [f" {cell}.0" for cell in whole]})] == [
+        "duplicate-columns"
+    ]
     assert look(CHECKS, {"a": whole, "b": [*whole[:-1], "51"]}) == []
     assert look(CHECKS, {"a": whole, "b": [*whole[:-1], None]}) == []
 

@@ -70,7 +70,6 @@ def test_other_endings(look: Look, folder: Path) -> None:
         shutil.copy(folder / "a" / f"{row}.png", folder / "a" / f"{row}.bmp")
     found = [f"a/{row}.bmp" if row in (7, 8) else f"a/{row}.png" for row in range(60)]
     assert said(look, list(found), folder) == [("odd-file-endings", 2, (7, 8))]
-    assert said(look, [f"a/{row}.PNG" if False else name for row, name in enumerate(PHOTOS)], folder) == []
     for row in range(10):
         shutil.copy(folder / "a" / f"{row}.png", folder / "a" / f"{row}.bmp")
     assert said(look, [f"a/{row}.bmp" if row < 10 else f"a/{row}.png" for row in range(60)], folder) == []  # two formats

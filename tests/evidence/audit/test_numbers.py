@@ -70,7 +70,7 @@ def test_commas_are_decimal_where_one_cannot_be_a_thousand(look: Look) -> None:
 
 
 def test_codes_and_sizes_have_no_units(look: Look) -> None:
-    assert said(look, [f"{row % 30 + 1}{'ABCDEF'[row % 6]}" for row in range(ROWS)] * 3) in ([], [("unused-column", 300)])
+    assert said(look, [f"{row % 30 + 1}{'ABCDEF'[row % 6]}" for row in range(ROWS)] * 3) == [("unused-column", 300)]
     assert said(look, ["2D", "3D"] * 50) == []
     assert said(look, ["2", "3", "4", "5more"] * 25) == []
 

@@ -52,7 +52,7 @@ def test_few_numbers_as_a_quantity(look: Look) -> None:
     assert said(look, halves) == [("few-valued-target", 200, "task=classification")]
     assert said(look, halves, {"task": "regression"}) == []  # the recipe says what it is
     assert said(look, [f"{row % 11 / 2}" for row in range(400)]) == []
-    assert said(look, halves[:90]) == []  # 5 values of 90 rows come back by chance
+    assert "few-valued-target" not in [kind for kind, _, _ in said(look, halves[:99])]  # 20 rows a value are asked for
 
 
 def test_numbers_as_classes(look: Look) -> None:
@@ -64,7 +64,7 @@ def test_numbers_as_classes(look: Look) -> None:
 
 def test_a_skewed_target(look: Look) -> None:
     values = [f"{np.exp(0.03 * row):.3f}" for row in range(300)]  # to e^9, the middle e^4.5
-    assert said(look, values) == [("skewed-target", 2, "task={kind: regression, log: true}")] or said(look, values)[0][1] == 3
+    assert said(look, values) == [("skewed-target", 3, "task={kind: regression, log: true}")]  # of 300, three are over 99%
     assert said(look, values, {"task": {"kind": "regression", "log": True}}) == []
     assert said(look, [f"{float(value) - 50:.3f}" for value in values]) == []  # negative numbers have no logarithm
 

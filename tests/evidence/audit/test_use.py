@@ -54,7 +54,9 @@ def test_different_numbers_of_a_wide_range_are_chance(look: Look) -> None:
     assert said(look, [str(int(value)) for value in np.random.default_rng(1).choice(10_000, 100, replace=False)]) == []
 
 
-@pytest.mark.parametrize(("name", "is_id"), [("store_id", True), ("storeId", True), ("ID", True), ("covid", False), ("grid", False)])
+@pytest.mark.parametrize(
+    ("name", "is_id"), [("store_id", True), ("storeId", True), ("ID", True), ("covid", False), ("grid", False)]
+)
 def test_names_of_ids(name: str, is_id: bool, look: Look) -> None:
     kinds = [kind for kind, _, _ in said(look, [str(37 * (row % 33)) for row in range(100)], name)]
     assert kinds == (["id-column"] if is_id else [])

@@ -61,7 +61,9 @@ def test_encodings(piece: str, look: Look) -> None:
     assert said(look, [f"{texts()[0]} {piece}", *texts()[1:]]) == [("broken-encoding", 1)]
 
 
-@pytest.mark.parametrize("piece", ["São Paulo", "SÃO", "IRMÃ”", "CAFÉ…", "naïve", "Ångström", "日本語", "Â", "à la", "🙂", "«Ôter»"])
+@pytest.mark.parametrize(
+    "piece", ["São Paulo", "SÃO", "IRMÃ”", "CAFÉ…", "naïve", "Ångström", "日本語", "Â", "à la", "🙂", "«Ôter»"]
+)
 def test_letters_that_are_meant(piece: str, look: Look) -> None:
     assert said(look, [f"{texts()[0]} {piece}", *texts()[1:]]) == []
 
@@ -86,11 +88,13 @@ def test_cut_texts(look: Look) -> None:
     cut = [text[:limit] for text in texts()]
     assert said(look, cut) == [("cut-text", sum(len(text) == limit for text in cut))]
     # a few are longer again
-    assert [kind for kind, _ in said(look, [f"{text}&amp" if row == 7 else text for row, text in enumerate(cut)])] == ["cut-text"]
+    assert [kind for kind, _ in said(look, [f"{text}&amp" if row == 7 else text for row, text in enumerate(cut)])] == [
+        "cut-text"
+    ]
 
 
 def test_one_length_is_no_cut(look: Look) -> None:
-    assert said(look, [f"{text:<250.250}" for text in texts()]) in ([], [("outer-blanks", 120)])
+    assert said(look, [f"{text:<250.250}" for text in texts()]) == []
 
 
 def test_repeated_texts(look: Look) -> None:

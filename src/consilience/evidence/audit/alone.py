@@ -38,6 +38,11 @@ class Known:
     cells: list[Cell]
     fold: np.ndarray  # 0 or 1, at random
 
+    def of(self, chosen: np.ndarray) -> Known:
+        """The rows that are `chosen`, [R] bool, alone."""
+        cells = [cell for cell, here in zip(self.cells, chosen.tolist(), strict=True) if here]
+        return Known(self.rows[chosen], self.target[chosen], self.classes, cells, self.fold[chosen])
+
     @property
     def base(self) -> float:
         """The share that the commonest class gets wrong."""
@@ -77,7 +82,7 @@ def _encoded(task: Task, cells: list[Cell]) -> tuple[np.ndarray, int]:
     return np.unique(encoded, axis=0, return_inverse=True)[1].reshape(-1), -1  # sets of labels: only copies are looked for
 
 
-def error(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> tuple[float, int]:
+def error(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> float:
     """What a column alone leaves wrong, on the fold that did not teach it: the least over the ways to ask it."""
     values = quick.numbers(cells)
     if values is None:
@@ -90,7 +95,7 @@ def error(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> tu
         errors.append(_by_order(about, values))
     elif about.classes and any(isinstance(cell, str) and " " in cell.strip() for cell in cells[:200]):
         errors.append(_by_words(about, quick.words(examined, item.column, about.rows)))
-    return min(errors), len(cells)
+    return min(errors)
 
 
 def by_value(about: Known, code: np.ndarray) -> float:

@@ -51,6 +51,8 @@ OF_A_CLASS = 0.3
 FEWEST = 3
 """Suspects below which nothing is said."""
 FAR = 8.0
+OUTLYING = 0.05
+"""Where more rows than this are further, they are no exceptions."""
 CHANCE = 1e-4
 """So many residuals must be less likely than this by the tail of the others."""
 SHARES = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.11, 0.13, 0.16, 0.2, 0.3)
@@ -148,11 +150,11 @@ def outliers(away: np.ndarray) -> np.ndarray:
 
     size = np.abs(away)
     found = np.flatnonzero(size > FAR)
-    near, edge = np.quantile(size, [0.95, 0.98])
-    if not len(found) or edge >= FAR:
+    if not len(found) or len(found) > OUTLYING * len(size):
         return found[:0]
-    power = np.log(0.05 / 0.02) / max(float(np.log(edge / near)), 1e-9)
-    expected = 0.05 * len(size) * (FAR / near) ** -power
+    near, edge = np.quantile(size[size <= FAR], [0.9, 0.98])
+    power = np.log(0.1 / 0.02) / max(float(np.log(edge / near)), 1e-9)
+    expected = 0.1 * len(size) * (FAR / near) ** -power
     if poisson.sf(len(found) - 1, 3 * expected) > CHANCE:
         return found[:0]
     return found[np.argsort(-size[found], kind="stable")]

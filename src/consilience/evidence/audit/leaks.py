@@ -122,12 +122,13 @@ def _recoding(about: Known, cells: list[Cell], item: Seen, examined: Examined) -
 
 
 def _leak(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> Finding | None:
-    if not about.asked:
+    filled = np.array([not is_empty(cell) for cell in cells])
+    if not filled.any() or not (about := about.of(filled)).asked:
         return None
-    wrong, rows = error(about, cells, item, examined)
+    wrong = error(about, [cell for cell in cells if not is_empty(cell)], item, examined)
     if wrong > about.limit:
         return None
-    what = f"all but {wrong:.2%} of {rows} rows right" if about.classes else f"all but {wrong:.2%} of its variance"
+    what = f"all but {wrong:.2%} of {len(about.rows)} rows right" if about.classes else f"all but {wrong:.2%} of its variance"
     text = (
         f"{item.column!r} alone predicts the target {examined.view.schema.target!r} almost without error ({what}, on rows "
         "that did not teach it); if it is known only after the target is, exclude it"

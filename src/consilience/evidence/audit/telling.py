@@ -24,8 +24,10 @@ CHANCE = 1e-6
 
 def names(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> Finding | None:
     """A folder, or a piece of the file's name, that says the class."""
-    if not about.asked or not any(isinstance(cell, str) for cell in cells[:50]):
+    named = np.array([isinstance(cell, str) and not is_empty(cell) for cell in cells])
+    if not named.any() or not (about := about.of(named)).asked:
         return None
+    cells = [cell for cell, name in zip(cells, named.tolist(), strict=True) if name]
     split = [_pieces(cell) for cell in cells]
     places = {place for pieces in split[:50] for place in pieces}
     for place in sorted(places):
@@ -34,10 +36,9 @@ def names(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> Fi
             continue
         wrong = by_value(about, code)
         if wrong <= about.limit:
-            shown = next(cell for cell in cells if isinstance(cell, str))
             text = (
                 f"the {place[0]} of the files in {item.column!r} tell the target (all but {wrong:.2%} of {len(cells)} rows, "
-                f"as in {shown!r}); the model does not see names, but files of one class that come from one source may give "
+                f"as in {cells[0]!r}); the model does not see names, but files of one class that come from one source may give "
                 "it away by more than their names"
             )
             setting = quick.accepting(examined.recipe, "telling-names", item.column)
@@ -45,10 +46,8 @@ def names(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> Fi
     return None
 
 
-def _pieces(cell: Cell) -> dict[tuple[str, int], str]:
+def _pieces(cell: str) -> dict[tuple[str, int], str]:
     """Folders from the file upwards, and pieces of the file's name, by their place."""
-    if not isinstance(cell, str):
-        return {}
     path = PurePath(cell.strip())
     folders = {("folders", index): name for index, name in enumerate(reversed(path.parts[:-1]))}
     pieces = re.findall(r"[^\W\d_]+|\d+", path.name)
