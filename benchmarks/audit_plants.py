@@ -475,6 +475,6 @@ PLANTS: dict[str, Plant] = {
     "class in file names": Plant("telling-names", telling_names, CLASSES | PHOTO | {"least": 300}),
     "telling gaps": Plant("telling-gaps", telling_gaps, CLASSES),
     "sorted by target": Plant("rows-sorted-by-target", in_order, CLASSES | {"least": 300}),
-    "wrong labels": Plant("label-errors", wrong_labels, {"kind": "two", "noise": 0.1, "least": 600}),
-    "wrong numbers": Plant("target-outliers", wrong_numbers, {"kind": "number", "noise": 0.3, "least": 300}),
+    "wrong labels": Plant("label-errors", wrong_labels, {"kind": "two", "noise": 0.1, "gaps": False, "least": 600}),
+    "wrong numbers": Plant("target-outliers", wrong_numbers, {"kind": "number", "noise": 0.3, "gaps": False, "least": 300}),
 }

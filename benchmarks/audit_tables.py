@@ -75,10 +75,12 @@ def clean(
     pictures: bool | None = None,
     texts: bool | None = None,
     noise: float = 1.0,
+    gaps: bool = True,
     least: int = 200,
     most: int = 2000,
 ) -> Made:
-    """A table of `least` to `most` rows. What is None is drawn; `noise` in deviations of the score."""
+    """A table of `least` to `most` rows. What is None is drawn; `noise` in deviations of the score; `gaps`: are
+    cells missing?"""
     rng = np.random.default_rng([seed, 77])
     rows = int(rng.integers(least, max(least, most) + 1))
     kind = kind or KINDS[int(rng.integers(len(KINDS)))]
@@ -105,7 +107,7 @@ def clean(
         columns["photo"] = photos(score, folder, rng)
     for cells in columns.values():
         if cells is not columns.get("id"):
-            lost = rng.random(rows) < rng.choice((0.0, 0.0, 0.03, 0.1))
+            lost = rng.random(rows) < gaps * rng.choice((0.0, 0.0, 0.03, 0.1))
             cells[:] = [None if gone else cell for gone, cell in zip(lost, cells, strict=True)]
     score = (score - score.mean()) / score.std()
     columns["answer"] = answers(kind, score + noise * rng.normal(size=rows), rng)

@@ -25,6 +25,7 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import consilience as cs
@@ -95,7 +96,7 @@ def test_tables_of_all_makers_are_one_table(X: pd.DataFrame, y: pd.Series) -> No
     assert model.feature_names_in_.tolist() == ["note", "age", "dose", "ward"]
     assert model.n_features_in_ == 4
     columns = {name: [None if cell != cell else cell for cell in X[name]] for name in X}
-    for other in (pl.DataFrame(columns), pa.table(columns), columns, X.iloc[::-1].iloc[::-1].rename_axis("row")):
+    for other in (pl.DataFrame(columns), pa.table(columns), columns, X.set_index(pd.Index(X["age"], name="row"))):
         made = classifier().fit(other, y)
         assert np.array_equal(made.predict_proba(other), expected), type(other)
         assert np.array_equal(made.predict_proba(X), expected)
@@ -120,6 +121,8 @@ def test_nan_in_an_array_is_an_empty_cell(X: pd.DataFrame, y: pd.Series) -> None
     numbers = X[["age", "dose"]].to_numpy()
     model = classifier().fit(numbers, y)
     assert np.isnan(numbers[10]).all()
+    wide = numbers.astype(np.longdouble)  # Arrow has no such type
+    assert np.array_equal(classifier().fit(wide, y).predict_proba(wide), model.predict_proba(numbers))
     assert model.run_.predictions(pa.table({"x0": [None], "x1": [None]}))["used"].to_pylist() == [""]
     prior = [np.mean(y == label) for label in model.classes_]
     assert model.predict_proba([[np.nan, np.nan]])[0] == pytest.approx(prior, abs=0.02)
@@ -158,10 +161,10 @@ def test_media_are_looked_up_below_the_root(table: Callable[..., pa.Table], medi
     assert {item.name: item.modality for item in model.run_.schema.inputs} == {"photo": "image", "note": "text"}
     used = model.run_.predictions(pa.table({"photo": ["1.png", "gone.png"], "note": ["hot", "hot"]}), media)["used"]
     assert used.to_pylist() == ["photo,note", "note"]
-    assert model.predict(photos).shape == (120,)
-    assert not np.array_equal(
-        model.predict_proba(photos)[0], clone(model).set_params(media_root=None).fit(photos, y).predict_proba(photos)[0]
-    )
+    assert model.predict(photos).tolist() == model.run_.predict(photos, media) != model.run_.predict(photos)
+    scores = model.predict_proba(photos)
+    assert np.array_equal(scores, model.run_.predict_proba(photos, media))
+    assert not np.array_equal(scores, model.run_.predict_proba(photos))
 
 
 # y
@@ -219,6 +222,9 @@ def test_what_is_no_y_is_said(X: pd.DataFrame, y: pd.Series) -> None:
 def test_several_labels_a_row(X: pd.DataFrame, y: pd.Series) -> None:
     both = np.stack([y == "calm", y != "pain", np.zeros(120), y == "pain"], axis=1).astype(np.int8)
     model = classifier().fit(X, both)
+    tags = get_tags(model).classifier_tags
+    assert tags is not None
+    assert tags.multi_label
     assert model.run_.task_kind == "multilabel"
     assert model.classes_.tolist() == [0, 1, 2, 3]
     answers, chances = model.predict(X), model.predict_proba(X)

@@ -9,7 +9,10 @@ import subprocess
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -411,7 +414,7 @@ def test_urls_are_fetched_where_the_limits_allow_it_and_never_else(tmp_path: Pat
     (tmp_path / "a.bin").write_bytes(b"12345")
     address, allowed = f"file://{tmp_path}/a.bin", Limits(urls=True)
     assert read_bytes(address, allowed) == b"12345"
-    assert read_bytes(f"file://{tmp_path}/b.bin", allowed) == Missing("file not found")
+    assert read_bytes(f"file://{tmp_path}/b.bin", allowed) == Missing("cannot be fetched")
     assert read_bytes(address, Limits(urls=True, bytes=4)) == Missing("over the byte limit")
     assert read_bytes("unheard://of.png", allowed) == Missing("cannot be fetched")
     (tmp_path / "a.bin").write_bytes(b"")
@@ -423,3 +426,22 @@ def test_urls_are_fetched_where_the_limits_allow_it_and_never_else(tmp_path: Pat
 def test_a_protocol_that_is_not_installed_says_what_to_install() -> None:
     with pytest.raises(ConsilienceError, match=r"pip install consilience\[url\]"):
         read_bytes("s3://bucket/a.png", Limits(urls=True))
+
+
+def test_pictures_come_over_http(tmp_path: Path) -> None:
+    (tmp_path / "a b.bin").write_bytes(b"12345")
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert read_bytes(f"{address}/a%20b.bin", Limits(urls=True)) == b"12345"
+        assert read_bytes(f"{address}/gone.bin", Limits(urls=True)) == Missing("cannot be fetched")
+        server.shutdown()
+    assert read_bytes(f"{address}/a%20b.bin", Limits(urls=True)) == Missing("cannot be fetched")
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        del format, args

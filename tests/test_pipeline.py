@@ -14,12 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from consilience import pipeline
+from consilience.data.store import Store
+from consilience.data.table import read_table
+from consilience.data.view import View
 from consilience.errors import ConsilienceError
 from consilience.pipeline import device, fit, generator, make_task
 from consilience.predictors import linear, trees
 from consilience.progress import Advance, Silent
 from consilience.recipe import make_recipe
 from consilience.run import Run
+from consilience.types import Limits
 
 
 class Told(Silent):
@@ -302,10 +306,10 @@ def test_the_plan_counts_what_is_missing(table: Any, settings: Any, media: Path)
     ],
 )
 def test_the_task_is_told_from_the_target(cells: list[str], kind: str, prepare: Any, settings: Any) -> None:
-    source = pa.table({"note": [f"some words and number {row} too" for row in range(40)], "answer": ["a", "b"] * 20})
-    it = prepare(source, settings("linear"))
-    it.view._cells["answer"] = cells
-    assert make_task(it.recipe, it.view)[0] == kind
+    notes = [f"some words and number {row} too" for row in range(40)]
+    it = prepare(pa.table({"note": notes, "answer": ["a", "b"] * 20}), settings("linear"))
+    other = View(read_table({"note": notes, "answer": cells}), it.view.schema, Store(), Limits())
+    assert make_task(it.recipe, other)[0] == kind
 
 
 def test_every_purpose_has_a_generator_of_its_own() -> None:

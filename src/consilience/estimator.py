@@ -243,12 +243,12 @@ def _frame(X: Any) -> pa.Table:
 
 
 def _array(cells: np.ndarray) -> pa.Table:
-    """An array as a table. Numbers are taken as they are, NaN as an empty cell."""
+    """An array as a table, its numbers as they are; NaN is an empty cell to everyone who reads one."""
     names = _numbered(cells.shape[1])
     if cells.dtype.kind == "O":
         return read_table(dict(zip(names, cells.T.tolist(), strict=True))).data
     columns = cells.T.astype(np.float64) if cells.dtype.kind == "f" else cells.T  # Arrow has no numbers of 128 bits
-    return pa.table({name: pa.array(column, from_pandas=True) for name, column in zip(names, columns, strict=True)})
+    return pa.table({name: pa.array(column) for name, column in zip(names, columns, strict=True)})
 
 
 def _numbered(columns: int) -> list[str]:

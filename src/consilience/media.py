@@ -108,8 +108,6 @@ def _fetched(address: str, limits: Limits) -> bytes | Missing:
         raise fail(
             f"{address} cannot be fetched with what is installed: {error}", "fsspec", "pip install consilience[url]"
         ) from None
-    except FileNotFoundError:
-        return Missing("file not found")
     except Exception:  # every protocol has errors of its own, without a common base
         return Missing("cannot be fetched")
     if len(data) > limits.bytes:

@@ -200,8 +200,9 @@ def make_splits(view: View, recipe: Recipe, task: Task, held_out: int) -> Splits
     labelled = view.table.filled(view.schema.target)
     strata = task.strata([cell if full else "" for cell, full in zip(target, labelled, strict=True)])
     columns = [view.schema.role(role) for role in ("group", "time", "split")]
-    cells = [view.cells(column) if column is not None else None for column in columns]
-    facts = Facts(labelled, strata, view.table.codes(columns[0]) if columns[0] else None, *cells, held_out)
+    group, time, column = [view.cells(column) if column is not None else None for column in columns]
+    codes = view.table.codes(columns[0]) if columns[0] is not None else None
+    facts = Facts(labelled, strata, codes, group, time, column, held_out)
     return split(facts, recipe.split, generator(recipe, "split"))
 
 

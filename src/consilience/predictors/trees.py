@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from consilience import component
 from consilience.boosted import Boosted
@@ -154,6 +153,8 @@ class Trees(Predictor):
 
     def _model(self, classes: bool, rows: int, rounds: int, patience: int | None, seed: int) -> Any:
         """A model of scikit-learn that is not fitted; with a patience it is validated round by round."""
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor  # a second to load
+
         return (HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor)(
             learning_rate=self.options.rate,
             max_leaf_nodes=self.options.leaves,

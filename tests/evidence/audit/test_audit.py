@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ ODD = (
 """Names of columns that YAML reads as something else where they are not quoted."""
 
 
-def table(**more: list[str | None]) -> dict[str, list[str | None]]:
+def table(**more: Sequence[str | None]) -> dict[str, Any]:
     """60 rows with nothing wrong but what is added."""
     return {"size": [f"{1 + row * 0.37:.2f}" for row in range(60)], "colour": ["red", "blue", "green"] * 20, **more}
 

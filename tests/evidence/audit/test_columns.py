@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from consilience.evidence.audit.columns import CHECKS
 Look = Callable[..., list[Finding]]
 
 
-def table(**more: list[str | None]) -> dict[str, list[str | None]]:
+def table(**more: Sequence[str | None]) -> dict[str, Any]:
     return {"size": [f"{1 + row * 0.37:.2f}" for row in range(60)], "colour": ["red", "blue", "green"] * 20, **more}
 
 
@@ -50,7 +51,7 @@ def test_three_equal_columns_are_two_findings_and_the_target_none(look: Look) ->
 
 
 def test_names(look: Look) -> None:
-    for name in ("Size", "size ", " SIZE", "ｓize"):
+    for name in ("Size", "size ", " SIZE", "\uff53ize"):
         (found,) = look(CHECKS, table(**{name: ["1.5", "2.5"] * 30}))
         assert (found.kind, found.columns) == ("alike-names", ("size", name))
     assert len(look(CHECKS, {"first_name": ["a", "b"] * 30, "First Name": ["c", "d"] * 30})) == 1

@@ -92,6 +92,10 @@ def test_zero_and_minus_one_where_there_is_none_near(look: Look) -> None:
     assert said(look, with_first(plain(middle=120), *["0"] * 5)) == [("sentinel-numbers", 5)]
     ages = [str(18 + row % 60) for row in range(ROWS)]
     assert said(look, with_first(ages, "-1", "-1", "-1")) == [("sentinel-numbers", 3)]
+    amounts = [
+        f"{np.exp(float(cell) / 6):.2f}" for cell in plain()
+    ]  # from e^5 to e^12: -999 is near, but the only negative one
+    assert said(look, with_first(amounts, "-999", "-999", "-999")) == [("sentinel-numbers", 3)]
 
 
 def test_what_is_no_code(look: Look) -> None:

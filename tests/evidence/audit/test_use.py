@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from consilience.evidence.audit.values import CHECKS
 Look = Callable[..., list[Finding]]
 
 
-def said(look: Look, cells: list[str | None], name: str = "x") -> list[tuple[str, int, str]]:
+def said(look: Look, cells: Sequence[str | None], name: str = "x") -> list[tuple[str, int, str]]:
     beside = [f"{1.5 + 0.37 * row:.2f}" for row in range(len(cells))]
     found = look(CHECKS, {name: cells, "beside": beside})
     return [(finding.kind, finding.count, finding.setting) for finding in found]
@@ -71,3 +71,5 @@ def test_what_the_schema_leaves_out(look: Look) -> None:
     tokens = [f"{row * 7919 % 99991:05d}x{row}q" for row in range(100)]
     ((kind, count, setting),) = said(look, tokens)
     assert (kind, count, setting) == ("unused-column", 100, "exclude=[x]")
+    nested = look(CHECKS, {"x": [{"a": row} for row in range(60)], "beside": ["red", "blue", "green"] * 20})
+    assert [(finding.kind, finding.setting) for finding in nested] == [("unused-column", "exclude=[x]")]

@@ -34,7 +34,7 @@ def test_nothing_wrong(look: Look) -> None:
     assert said(look, [f" {colour} " for colour in COLOURS]) == []  # blanks around all of them are no spelling
 
 
-@pytest.mark.parametrize("cell", ["Red", "RED", "ｒed", "green"])
+@pytest.mark.parametrize("cell", ["Red", "RED", "\uff52ed", "green"])
 def test_spellings(cell: str, look: Look) -> None:
     expected = [] if cell == "green" else [("spellings", 1)]
     assert said(look, [cell, *COLOURS[1:]]) == expected
@@ -56,7 +56,7 @@ def test_classes(look: Look) -> None:
     assert said(look, ["none", *COLOURS[1:]], "x") == []  # "none" may be an answer
 
 
-@pytest.mark.parametrize("piece", ["CafÃ©", "â€™", "Â°", "Ã¼ber", "caf\ufffd", "ðŸ˜€", "Ã\xa0"])
+@pytest.mark.parametrize("piece", ["CafÃ©", "â€™", "Â°", "Ã¼ber", "caf\ufffd", "ðŸ\u02dc€", "Ã\xa0"])
 def test_encodings(piece: str, look: Look) -> None:
     assert said(look, [f"{texts()[0]} {piece}", *texts()[1:]]) == [("broken-encoding", 1)]
 
@@ -94,6 +94,8 @@ def test_cut_texts(look: Look) -> None:
 
 
 def test_one_length_is_no_cut(look: Look) -> None:
+    few = np.random.default_rng(0).choice(("alpha", "gamma", "delta", "beta"), (900, 12), p=(0.31, 0.31, 0.31, 0.07))
+    assert said(look, [" ".join(words) for words in few]) == []  # four in ten are of the greatest length, three of the next
     assert said(look, [f"{text:<250.250}" for text in texts()]) == []
 
 

@@ -105,7 +105,7 @@ def rows_without_input(examined: Examined) -> Iterable[Finding]:
     """The quickly read inputs first; the next is asked only for the rows in which the others found nothing."""
     view = examined.view
     looked = rows = even(len(view), LOOKED)
-    inputs = sorted(view.schema.inputs, key=lambda item: (modality_of(item).media, bool(item.kinds) and len(item.columns)))
+    inputs = sorted(view.schema.inputs, key=lambda item: (modality_of(item).media, len(item.columns)))
     for item in inputs:
         if modality_of(item).media and len(rows) > READ:
             return  # then nothing can be said of most rows without reading all their files

@@ -43,8 +43,8 @@ FOLDS = 5
 FEW = 5
 """Rows that a class must have to be looked at."""
 SURE = 0.9
-LIKELIER = 14.0
-"""Twice the logarithm of how much likelier the labels are with errors than without: by chance as often as 1 in 5000."""
+LIKELIER = 11.0
+"""Twice the logarithm of how much likelier the labels are with errors than without: by chance as often as 1 in 1000."""
 MOST = 0.08
 OF_A_CLASS = 0.3
 """A class of which more rows are suspected is one that the features do not tell."""
@@ -58,7 +58,9 @@ CHANCE = 1e-4
 SHARES = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.11, 0.13, 0.16, 0.2, 0.3)
 """The shares of wrong labels that are tried."""
 STEPS = 50
-BUCKETS, WIDTH = 1 << 13, 100
+PENALTIES = (100.0, 10.0, 1.0)
+"""On the squared weights, beside the sum of the rows' losses."""
+BUCKETS, WIDTH = 1 << 12, 64
 """Buckets that words are counted in, and the numbers that are made of them."""
 VALUES = 50
 """Different values that a category may have."""
@@ -72,8 +74,8 @@ def wrong_classes(examined: Examined) -> Iterator[Finding]:
     rows, features, said = _features(examined)
     classes = task.encode(quick.cells_of(examined, target, rows)).astype(np.int64)
     known = np.bincount(classes, minlength=task.outputs)[classes] >= FEW
-    rows, features, classes = rows[known], features[known], classes[known]
-    if len(rows) < ENOUGH or len(np.unique(classes)) < 2:
+    rows, features, classes = rows[known], [some[known] for some in features], classes[known]
+    if len(rows) < ENOUGH or not features or len(np.unique(classes)) < 2:
         return
     with one_thread():
         scores = _classified(features, classes, _folds(examined, rows), task.outputs)
@@ -96,7 +98,7 @@ def wrong_numbers(examined: Examined) -> Iterator[Finding]:
     if task is None or target is None or task.link != "identity":
         return
     rows, features, said = _features(examined)
-    if len(rows) < ENOUGH:
+    if not features:
         return
     values = np.array([float(cell) for cell in quick.cells_of(examined, target, rows)])
     with one_thread():
@@ -160,19 +162,23 @@ def outliers(away: np.ndarray) -> np.ndarray:
     return found[np.argsort(-size[found], kind="stable")]
 
 
-def _features(examined: Examined) -> tuple[np.ndarray, np.ndarray, str]:
-    """The rows looked at, [R, F] numbers about them, and what there is to say of what was not."""
+def _features(examined: Examined) -> tuple[np.ndarray, list[np.ndarray], str]:
+    """The rows looked at; numbers about them, [R, F], without what texts and media say and with it, where both are something;
+    and what there is to say of what was not looked at."""
     seen = quick.inputs(examined)
     media = [item for item in seen if item.media]
     used = media if len(media) <= 2 else []
     rows = quick.sampled(examined, quick.labelled(examined), ROWS_OF_MEDIA // len(used) if used else ROWS)
     if len(rows) < ENOUGH:
-        return rows, np.zeros((len(rows), 0)), ""
+        return rows, [], ""
     blocks = [block for item in seen if not item.media for block in _blocks(examined, item, rows)]
-    blocks += [np.nan_to_num(descriptors(examined, item.input, rows)) for item in used]
+    wide = [np.nan_to_num(descriptors(examined, item.input, rows)) for item in used]
+    wide += [block for block in blocks if block.shape[1] == WIDTH]
+    narrow = [block for block in blocks if block.shape[1] != WIDTH]
+    found = [narrow, narrow + wide] if narrow and wide else [narrow or wide]
     left_out = [item.column for item in media if item not in used]
     said = f" ({', '.join(map(repr, left_out))} were not looked at)" if left_out else ""
-    return rows, _narrowed(np.concatenate(blocks, axis=1)) if blocks else np.zeros((len(rows), 0)), said
+    return rows, [_narrowed(np.concatenate(chosen, axis=1)) for chosen in found if chosen], said
 
 
 def _narrowed(features: np.ndarray) -> np.ndarray:
@@ -233,49 +239,61 @@ def _folds(examined: Examined, rows: np.ndarray) -> np.ndarray:
     return np.random.default_rng([examined.recipe.seed, 5]).permutation(int(unit.max()) + 1)[unit] % FOLDS
 
 
-def _classified(features: np.ndarray, classes: np.ndarray, fold: np.ndarray, count: int) -> np.ndarray:
-    """[R, C] log-probabilities from logistic regression on the other folds."""
+def _classified(features: list[np.ndarray], classes: np.ndarray, fold: np.ndarray, count: int) -> np.ndarray:
+    """[R, C] scores from logistic regression on the other folds, with the features and the penalty that suit the first."""
+    wanted = np.eye(count, dtype=np.float32)[classes]
     scores = np.zeros((len(classes), count))
+    tried = [(some.astype(np.float32), penalty) for some in features for penalty in PENALTIES]
     for held in np.unique(fold):
         taught, asked = fold != held, fold == held
-        weights = _logistic(features[taught], np.eye(count)[classes[taught]])
-        scores[asked] = features[asked] @ weights[:-1] + weights[-1]
+        best = -np.inf
+        for some, penalty in tried:
+            weights = _logistic(some[taught], wanted[taught], penalty)
+            found = some[asked] @ weights[:-1] + weights[-1]
+            likely = float(np.log(_softmax(found)[np.arange(len(found)), classes[asked]] + 1e-12).mean())
+            if likely > best:
+                scores[asked], best, chosen = found, likely, (some, penalty)
+        tried = [chosen]
     return scores
 
 
-def _logistic(features: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _logistic(features: np.ndarray, wanted: np.ndarray, penalty: float) -> np.ndarray:
     """[F + 1, C] weights and, last, biases, after `STEPS` steps of L-BFGS: near enough to rank rows by, and much faster."""
     from scipy.optimize import minimize
 
     rows, shape = len(features), (features.shape[1] + 1, wanted.shape[1])
+    penalty /= rows
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(shape)
+        weights = flat.reshape(shape).astype(np.float32)
         score = features @ weights[:-1] + weights[-1]
         score -= score.max(1, keepdims=True)
         chance = np.exp(score)
         total = chance.sum(1, keepdims=True)
+        value = (np.log(total[:, 0]) - (score * wanted).sum(1)).mean(dtype=np.float64)
         away = (chance / total - wanted) / rows
-        value = float((np.log(total[:, 0]) - (score * wanted).sum(1)).mean() + 0.5 * np.square(weights[:-1]).sum() / rows)
-        return value, np.concatenate([features.T @ away + weights[:-1] / rows, away.sum(0)[None]]).ravel()
+        gradient = np.concatenate([features.T @ away + penalty * weights[:-1], away.sum(0)[None]])
+        return float(value + 0.5 * penalty * np.square(weights[:-1]).sum(dtype=np.float64)), gradient.ravel().astype(np.float64)
 
     first = np.zeros(shape)
     first[-1] = np.log(np.maximum(wanted.mean(0), 1e-4))
-    return minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x.reshape(shape)
+    options = {"maxiter": STEPS, "ftol": 1e-5}
+    return minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(shape)
 
 
-def _residuals(features: np.ndarray, values: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """[R] what ridge regression on the other folds leaves of the target, in robust deviations."""
-    scales = [values]
-    if values.min() > 0:
-        scales.append(np.log(values))
-    best = np.zeros(len(values))
-    uneven = np.inf
+def _residuals(features: list[np.ndarray], values: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """[R] what ridge regression on the other folds leaves of the target, in robust deviations.
+
+    Of the features the best ones, and the scale, of the target or its logarithm, on which the greatest are least.
+    """
+    scales = [values, np.log(values)] if values.min() > 0 else [values]
+    best, uneven = np.zeros(len(values)), np.inf
     for scale in scales:
-        away = _ridge(features, scale, fold)
+        tried = [_ridge(some, scale, fold) for some in features]
+        away = min(tried, key=lambda found: float(np.median(np.abs(found))))
         away -= np.median(away)
         away /= max(1.4826 * float(np.median(np.abs(away))), 1e-300)
-        tail = float(np.quantile(np.abs(away), 0.98))
+        tail = float(np.quantile(np.abs(away), 0.95))
         if tail < uneven:
             best, uneven = away, tail
     return best

@@ -47,7 +47,7 @@ _CODES = {-1.0, -8.0, -9.0, *(sign * (10.0**digits - 1) for sign in (-1, 1) for 
 _CODES |= {float(sign * int(digit * count)) for sign in (-1, 1) for digit in "78" for count in (2, 3, 4)}
 _CODES |= {-32768.0, 32767.0, -2147483648.0, 2147483647.0, -99.9, -999.9, 999.9, 99.9, -1e10, 1e10, -1e20, 1e20}
 
-_GAP, _GAP_ZERO, _TIMES, _VARIED = 0.5, 0.75, 3, 10
+_GAP, _GAP_ZERO, _NEAR, _TIMES, _VARIED = 0.5, 0.75, 5.0, 3, 10
 _DECADES, _DEVIATIONS, _OUTLIERS, _FACTOR, _LEAST = 2.0, 8.0, 0.02, 10.0, 50
 
 
@@ -132,7 +132,7 @@ def _sentinels(content: Content) -> np.ndarray:
     """[len(cells)] bool: codes for "nothing", least or greatest of all, that come back and stand alone.
 
     The gap to the next number is half of the range of the middle 98% of the others; of zero, which is a number like any other
-    more often, three quarters, and at most three rows in ten are zero.
+    more often, three quarters, and at most three rows in ten are zero. Or it is the only negative number.
     """
     chosen = np.zeros(len(content.cells), bool)
     values = content.numbers
@@ -150,14 +150,14 @@ def _sentinels(content: Content) -> np.ndarray:
             gap = (values[others].min() - end) if sign > 0 else (end - values[others].max())
             rare = end != 0 or times <= 0.3 * content.filled
             far = rare and gap > (_GAP_ZERO if end == 0 else _GAP) * (high - low)
-            if far or _negative_one(end, values[others], times):
+            if far or _only_negative(end, values[others]):
                 chosen |= here
     return chosen
 
 
-def _negative_one(end: float, others: np.ndarray, times: int) -> bool:
-    """-1 or -9 below numbers of which none is negative and none near: a count or an amount has no such value."""
-    return end in (-1.0, -9.0) and times >= _TIMES and others.min() >= 0 and others.min() - end > 5
+def _only_negative(end: float, others: np.ndarray) -> bool:
+    """A negative code below numbers of which none is negative and none near: a count or an amount has no such value."""
+    return end < 0 <= others.min() and others.min() - end > _NEAR
 
 
 def _outliers(values: np.ndarray, count: np.ndarray) -> np.ndarray:

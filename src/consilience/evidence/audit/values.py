@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from consilience.data.schema import modality_of
 from consilience.evidence.audit import dates, numbers, use, words
 from consilience.evidence.audit.cells import Content, checked, look
-from consilience.evidence.audit.finding import Check, Examined, Finding
+from consilience.evidence.audit.finding import SHOWN, Check, Examined, Finding
+from consilience.evidence.audit.quick import setting
+from consilience.types import ColumnRole
 
 KINDS: Mapping[str, str] = {**use.KINDS, **numbers.KINDS, **dates.KINDS, **words.KINDS}
 
@@ -25,12 +27,22 @@ def cells(examined: Examined) -> Iterable[Finding]:
             continue
         content = look(examined, note)
         if content is None:
+            yield from _left_out(examined, note)
             continue
         media = content.item is not None and modality_of(content.item).media
         findings = [finding for check in (EACH if not media else (use.emptiness,)) for finding in check(content)]
         if content.unused and not findings:
-            findings.append(content.about("unused-column", content.rows, f"not used: {note.reason}"))
+            findings += _left_out(examined, note)
         yield from findings
+
+
+def _left_out(examined: Examined, note: ColumnRole) -> list[Finding]:
+    """A column that the schema leaves out, with its reason."""
+    if note.role != "excluded":
+        return []
+    count, settled = len(examined.view), setting("exclude", [*examined.recipe.exclude, note.column])
+    rows = tuple(range(min(count, SHOWN)))
+    return [Finding("unused-column", (note.column,), count, rows, f"{note.column!r}: not used: {note.reason}", settled)]
 
 
 CHECKS: tuple[Check, ...] = (cells,)

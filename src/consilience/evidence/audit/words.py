@@ -42,7 +42,7 @@ _HTML = re.compile(
 )
 _NOT_SAID = frozenset({"na", "n/a", "#n/a", "nan", "null", "-", "?", "missing", "not available"})  # "none" may be an answer
 _FEW_HTML = 3
-_LONG, _SPREAD, _CUT, _NEAR = 20, 0.5, 10, 20
+_LONG, _SPREAD, _CUT, _NEAR = 20, 0.5, 10, 18
 _REPEATED, _DIFFERENT, _TEXTS = 0.05, 0.5, 100
 
 
@@ -114,9 +114,10 @@ def characters(content: Content) -> Iterable[Finding]:
 
 
 def cut(content: Content) -> Iterable[Finding]:
-    """One length that ten times as many texts have as the lengths just below, and fewer are longer than have it.
+    """One length that ten times as many texts have as any length just below, and fewer are longer than have it.
 
-    A field of fixed size cuts like that. Some are longer again where signs were written out after the cut.
+    A field of fixed size cuts like that. Blanks at the end may be gone, so the two lengths before it do not count; some texts
+    are longer again where signs were written out after the cut.
     """
     if not (content.free or content.unused):
         return
@@ -126,7 +127,7 @@ def cut(content: Content) -> Iterable[Finding]:
     have = np.bincount(lengths, minlength=_LONG + 1)
     below = np.concatenate([[0], np.cumsum(have)])
     size = np.arange(_LONG, len(have))
-    near = (below[size] - below[np.maximum(size - _NEAR, 0)]) / _NEAR
+    near = np.lib.stride_tricks.sliding_window_view(have, _NEAR)[size - _LONG].max(1)  # from _LONG to 3 less than the size
     found = size[(have[size] >= _CUT * (1 + near)) & (have[size] > len(lengths) - below[size + 1])]
     if not len(found) or have[found].max() > _SPREAD * len(lengths):
         return
