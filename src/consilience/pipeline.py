@@ -240,7 +240,7 @@ def show_plan(progress: Progress, view: View, splits: Splits, task: Task) -> Non
     """Say what will be trained on what, with every missing and repaired cell counted."""
     progress.say(f"{len(view)} rows of {view.table.source}; {task.describe()}")
     progress.say(f"parts: train {len(splits.train)}, valid {len(splits.valid)}, test {len(splits.test)}")
-    for note in splits.notes:
+    for note in (*splits.notes, *view.table.notes):
         progress.say(f"  {note}")
     counts = view.counts(np.arange(len(view)))
     for item in view.schema.inputs:

@@ -383,3 +383,9 @@ def test_digest_is_equal_however_the_table_is_stored(tmp_path: Path) -> None:
 def test_digest_differs_for_any_change(changed: dict) -> None:
     table = read_table(pa.table({"a": ["1", "2"], "b": ["x", None]}))
     assert table.digest() != read_table(pa.table(changed)).digest()
+
+
+def test_categories_of_polars_are_words() -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": polars.Series(["x", None, "y", "x"], dtype=polars.Categorical), "b": ["1", "2", None, "4"]})
+    assert cells(read_table(frame)) == {"a": ["x", None, "y", "x"], "b": ["1", "2", None, "4"]}

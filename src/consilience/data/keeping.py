@@ -83,6 +83,12 @@ def written(cell: Any) -> str | None:
     return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, default=str)
 
 
+def plain(cells: pa.Array) -> pa.Array:
+    """The same cells in the type of `plain_type`."""
+    if isinstance(cells, pa.DictionaryArray):  # Arrow casts no dictionary of views
+        return plain(cells.dictionary).take(cells.indices)
+    return cells.cast(plain_type(cells.type), safe=False)
+
+
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    columns = [column.cast(field.type, safe=False) for column, field in zip(batch.columns, schema, strict=True)]
-    return pa.record_batch(columns, schema=schema)
+    return pa.record_batch([plain(column) for column in batch.columns], schema=schema)

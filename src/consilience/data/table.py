@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consilience.data.keeping import ROWS, Read, column_of, kept, mixed, plain_type
+from consilience.data.keeping import ROWS, Read, column_of, kept, mixed, plain, plain_type
 from consilience.data.readers import endings, read_file
 from consilience.errors import ConsilienceError, Problem, fail, nearest, raise_all
 from consilience.types import Cell, Column
@@ -259,9 +259,9 @@ def _checked(table: Table) -> Table:
     raise_all(problems)
     data = table.data
     for index, field in enumerate(data.schema):
-        plain = plain_type(field.type)
-        if plain != field.type:
-            data = data.set_column(index, field.name, data.column(index).cast(plain, safe=False))
+        if (wanted := plain_type(field.type)) != field.type:
+            chunks = [plain(chunk) for chunk in data.column(index).chunks]
+            data = data.set_column(index, field.name, pa.chunked_array(chunks, wanted))
     return replace(table, data=data)
 
 

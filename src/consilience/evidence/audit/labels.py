@@ -62,6 +62,8 @@ PENALTIES = (100.0, 10.0, 1.0)
 """On the squared weights, beside the sum of the rows' losses."""
 BUCKETS, WIDTH = 1 << 12, 64
 """Buckets that words are counted in, and the numbers that are made of them."""
+MOST_NUMBERS = 160
+"""Numbers that a row is described by."""
 VALUES = 50
 """Different values that a category may have."""
 
@@ -182,12 +184,12 @@ def _features(examined: Examined) -> tuple[np.ndarray, list[np.ndarray], str]:
 
 
 def _narrowed(features: np.ndarray) -> np.ndarray:
-    """[R, at most 2 * WIDTH] the directions in which the rows differ most."""
-    if features.shape[1] <= 2 * WIDTH:
+    """[R, at most `MOST_NUMBERS`] the directions in which the rows differ most."""
+    if features.shape[1] <= MOST_NUMBERS:
         return features
     features = features - features.mean(0)
     _, directions = np.linalg.eigh(features.T @ features)
-    return features @ directions[:, -2 * WIDTH :]
+    return features @ directions[:, -MOST_NUMBERS :]
 
 
 def _blocks(examined: Examined, item: Seen, rows: np.ndarray) -> list[np.ndarray]:
@@ -246,7 +248,7 @@ def _classified(features: list[np.ndarray], classes: np.ndarray, fold: np.ndarra
     tried = [(some.astype(np.float32), penalty) for some in features for penalty in PENALTIES]
     for held in np.unique(fold):
         taught, asked = fold != held, fold == held
-        best = -np.inf
+        best, chosen = -np.inf, tried[0]
         for some, penalty in tried:
             weights = _logistic(some[taught], wanted[taught], penalty)
             found = some[asked] @ weights[:-1] + weights[-1]

@@ -42,7 +42,7 @@ _HTML = re.compile(
 )
 _NOT_SAID = frozenset({"na", "n/a", "#n/a", "nan", "null", "-", "?", "missing", "not available"})  # "none" may be an answer
 _FEW_HTML = 3
-_LONG, _SPREAD, _CUT, _NEAR = 20, 0.5, 10, 18
+_LONG, _SPREAD, _SHORT, _CUT, _NEAR = 20, 0.5, 0.1, 10, 18
 _REPEATED, _DIFFERENT, _TEXTS = 0.05, 0.5, 100
 
 
@@ -117,7 +117,7 @@ def cut(content: Content) -> Iterable[Finding]:
     """One length that ten times as many texts have as any length just below, and fewer are longer than have it.
 
     A field of fixed size cuts like that. Blanks at the end may be gone, so the two lengths before it do not count; some texts
-    are longer again where signs were written out after the cut.
+    are longer again where signs were written out after the cut. Where hardly any is half as long, all are made alike.
     """
     if not (content.free or content.unused):
         return
@@ -132,6 +132,8 @@ def cut(content: Content) -> Iterable[Finding]:
     if not len(found) or have[found].max() > _SPREAD * len(lengths):
         return
     longest = int(found[have[found].argmax()])
+    if below[longest // 2] < _SHORT * len(lengths):
+        return
     chosen = lengths == longest
     rows, longer = int(content.count[chosen].sum()), int(content.count[lengths > longest].sum())
     said = f"{rows} of {content.filled} texts are exactly {longest} characters long and {longer or 'none'} longer"
