@@ -261,7 +261,7 @@ def broken(folder: Path) -> Path:
     ("args", "said"),
     [
         (["{none}.csv", "--target", "answer"], ["does not exist"]),
-        (["{tmp}", "--target", "answer"], ["is no table that can be read"]),
+        (["{tmp}", "--target", "answer"], ["is a folder", "expected: a file"]),
         (["{broken}", "--target", "a"], ["cannot be read", "mend the file"]),
         (["{path}"], ["no target is named", "--target COLUMN"]),
         (["{path}", "--target", "anwser"], ["target names the column 'anwser'", "did you mean 'answer'?"]),

@@ -24,6 +24,7 @@ import torch
 
 from consilience import pipeline, recipe
 from consilience.errors import ConsilienceError
+from consilience.evidence.audit import Examined, audit
 from consilience.metrics import bootstrap
 from consilience.predictors.fused import Fused
 
@@ -58,6 +59,7 @@ class Outcome:
 
     read    what was missing, cut or repaired, counted by input
     epochs  how many epochs were trained
+    found   what the audit finds
     """
 
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -66,6 +68,7 @@ class Outcome:
     task: str = ""
     read: str = ""
     epochs: int = 0
+    found: str = ""
     error: str = ""
 
 
@@ -75,7 +78,7 @@ class Case:
 
     first: Any
     second: Any
-    differs: Literal["scores", "splits", "selection", "task", "read", "epochs", "error"] = "scores"
+    differs: Literal["scores", "splits", "selection", "task", "read", "epochs", "found", "error"] = "scores"
     base: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -105,6 +108,7 @@ CASES: Mapping[str, Case] = {
     "weight": Case(None, "importance", base={"exclude": ["importance"]}),
     "inputs.*.modality": Case("text", "tabular", base={"inputs": {"it": {"columns": ["note"]}}}),
     "inputs.*.columns": Case(["age"], ["age", "d*"], base={"inputs": {"it": {"modality": "tabular"}}}),
+    "audit.accept": Case([], ["files-not-found"], "found"),
     "limits.pixels": Case(16 * 16, 16 * 16 - 1, "read"),
     "limits.bytes": Case(10_000, 20, "read"),
     "limits.characters": Case(100, 5, "read"),
@@ -296,6 +300,9 @@ def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) ->
             json.dumps(run.task.state().json),
             json.dumps(view.counts(rows)),
             sum("epoch" in line for line in run.log),
+            json.dumps([dataclasses.asdict(finding) for finding in audit(Examined(view, run.recipe, run.task, run.splits))])
+            if '"audit"' in text
+            else "",
         )
 
     with pytest.MonkeyPatch.context() as patch:  # intervals are not compared, and would take a third of the time

@@ -183,8 +183,9 @@ def read_table(source: Any, media_root: Path | str | None = None) -> Table:
         return _checked(Table(data, "the table", ((0, (root or Path()).absolute()),), notes))
     path = Path(source)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise fail(f"the table {path} {what}", "a file", _similar(path))
+        if path.is_dir():
+            raise fail(f"the table {path} is a folder", "a file", nearest("table.csv", [item.name for item in path.iterdir()]))
+        raise fail(f"the table {path} does not exist", "a file", _similar(path))
     try:
         read = read_file(path)
     except ConsilienceError:

@@ -42,6 +42,8 @@ def test_columns_that_are_equal_where_they_are_probed(look: Look, monkeypatch: p
     size = table()["size"]
     assert look(CHECKS, table(copy=[*size[:1], "9.99", *size[2:]])) == []
     assert len(look(CHECKS, table(copy=size))) == 1
+    colours = table()["colour"]
+    assert look(CHECKS, table(other=[*colours[:40], "green", "blue", *colours[42:]])) == []  # rows 40 and 41 changed places
 
 
 def test_three_equal_columns_are_two_findings_and_the_target_none(look: Look) -> None:

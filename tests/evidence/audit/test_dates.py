@@ -35,6 +35,9 @@ def test_day_and_month(look: Look) -> None:
     assert f"in {tells} cells it can be seen" in found.found
     (found,) = look(CHECKS, {"x": [f"{1 + row % 12:02d}.{1 + row % 11:02d}.2020" for row in range(100)], "b": ["a", "b"] * 50})
     assert "in none can it be seen" in found.found
+    cells = ["13.01.2020", *(f"{1 + row % 12:02d}.{1 + row % 11:02d}.2020" for row in range(99))]
+    (found,) = look(CHECKS, {"x": cells, "b": ["a", "b"] * 50})
+    assert "in 1 cells it can be seen" in found.found
 
 
 def test_names_of_months(look: Look) -> None:
@@ -68,4 +71,5 @@ def test_the_future(look: Look) -> None:
 def test_far_off(look: Look) -> None:
     assert said(look, ["0218-05-01", "9999-12-31", *ISO[2:]]) == [("far-off-dates", 2)]
     assert said(look, ["1900-01-01"] * 20 + ISO[20:]) == [("far-off-dates", 20)]
+    assert said(look, [f"18{10 + row}-05-01" for row in range(6)] + ISO[6:]) == []  # six in a hundred are a part of their own
     assert said(look, ["1970-01-01"] * 2 + [f"{1930 + row % 70}-05-0{1 + row % 9}" for row in range(98)]) == []

@@ -71,8 +71,15 @@ def test_commas_are_decimal_where_one_cannot_be_a_thousand(look: Look) -> None:
 
 def test_codes_and_sizes_have_no_units(look: Look) -> None:
     assert said(look, [f"{row % 30 + 1}{'ABCDEF'[row % 6]}" for row in range(ROWS)] * 3) == [("unused-column", 300)]
+    seats = [f"{row % 30 + 1}{'A' if row % 3 else 'BCDEF'[row % 5]}" for row in range(300)]  # most of them A
+    assert said(look, seats) == [("unused-column", 300)]
     assert said(look, ["2D", "3D"] * 50) == []
     assert said(look, ["2", "3", "4", "5more"] * 25) == []
+
+
+def test_some_numbers_among_names(look: Look) -> None:
+    names = [f"{row % 25} kg" if row % 4 else ["bag", "box", "sack"][row % 3] for row in range(1000)]
+    assert said(look, names) == []  # three in four are numbers; four in five must be
 
 
 def test_infinite_numbers_of_a_typed_column(look: Look) -> None:
@@ -111,6 +118,10 @@ def test_units_mixed_up(look: Look) -> None:
     assert said(look, with_first(plain(), "0.0513")) == [("gross-outliers", 1)]
     assert said(look, with_first(plain(), "513")) == []  # ten times as much is for a person to judge
     assert said(look, with_first(plain(), *["51300"] * 3)) == []  # three in a hundred are no slips
+    ladder = [f"{50 * 3**step}" for step in range(1, 9)]  # to 328,050, each three times the one before: a long tail
+    assert said(look, with_first(plain(800), *ladder)) == []
+    even = [f"{10 ** (2 * row / 1000):.4f}" for row in range(1000)]  # from 1 to 100, as many in each stretch of the scale
+    assert said(look, with_first(even, "5000")) == []  # fifty times the next, and not far on that scale
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -73,6 +73,8 @@ def test_parts_that_lack_a_class(look: Look) -> None:
     parts = ["train"] * 120 + ["valid"] * 40 + ["test"] * 40
     classes = [["a", "b", "c"][row % 3] if row < 160 else "ab"[row % 2] for row in range(200)]
     assert [kind for kind, _, _ in said(look, classes, split=parts)] == ["class-missing-in-part"]
+    few = [f"{'c' if row < 4 else 'ab'[row % 2]}" for row in range(200)]
+    assert [kind for kind, _, _ in said(look, few, split=parts)] == ["rare-classes"]  # it can hardly be in all of them
     made = {"size": [f"{row * 0.37:.2f}" for row in range(200)], "split": parts, "y": classes}
     (found,) = look(CHECKS, made, "y")
     assert "no row of the test part is of 'c' (53)" in found.found

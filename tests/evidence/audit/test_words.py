@@ -46,6 +46,8 @@ def test_forms_of_unicode(look: Look) -> None:
 
 def test_blanks(look: Look) -> None:
     assert said(look, ["red ", "\tblue", *COLOURS[2:]]) == [("outer-blanks", 2)]
+    assert said(look, [f"{colour} " if row % 2 else f" {colour}" for row, colour in enumerate(COLOURS)]) == []
+    assert said(look, [f"{colour} " for colour in COLOURS[:100]] + COLOURS[100:]) == [("outer-blanks", 100)]
     (found,) = look(CHECKS, {"x": ["red ", *COLOURS[1:]], "n": [f"{0.37 * row:.2f}" for row in range(120)]})
     assert "'red '" in found.found
 
@@ -97,6 +99,11 @@ def test_one_length_is_no_cut(look: Look) -> None:
     few = np.random.default_rng(0).choice(("alpha", "gamma", "delta", "beta"), (900, 12), p=(0.31, 0.31, 0.31, 0.07))
     assert said(look, [" ".join(words) for words in few]) == []  # four in ten are of the greatest length, three of the next
     assert said(look, [f"{text:<250.250}" for text in texts()]) == []
+
+
+def test_one_length_in_the_middle_is_no_cut(look: Look) -> None:
+    ways = (lambda text: text[:60], str, lambda text: f"{text}{'x' * 60}")
+    assert said(look, [ways[row % 3](text) for row, text in enumerate(texts())]) == []
 
 
 def test_repeated_texts(look: Look) -> None:

@@ -98,15 +98,13 @@ def days(content: Content) -> Iterable[Finding]:
     if content.count[rest].sum() < _LEAST:
         return
     low, high = np.quantile(np.repeat(values[rest], content.count[rest]), [0.05, 0.95])
-    few = _FEW * content.filled
     far = rest & ((values < low - _YEARS - 3 * (high - low)) | (values > high + _YEARS + 3 * (high - low)))
-    far = far if content.count[far].sum() <= few else np.zeros_like(far)
     far |= placeholder & ((values < low) | (values > high))
     if far.any():
         found = f"{content.count[far].sum()} of {content.filled} dates are far from the rest, such as {content.examples(far)}"
         yield content.finding("far-off-dates", far, f"{found}: they may stand for nothing, or be slips")
     future = known & ~far & (values > date.today().toordinal())
-    if future.any() and content.count[future].sum() <= few:
+    if future.any() and content.count[future].sum() <= _FEW * content.filled:
         found = f"{content.count[future].sum()} of {content.filled} dates are in the future, such as {content.examples(future)}"
         yield content.finding("future-dates", future, found)
 

@@ -60,8 +60,9 @@ def spellings(content: Content) -> Iterable[Finding]:
         different = {str(content.cells[place]).strip() for place in places}
         if len(different) > 1:
             kinds[places] = True
-        usual = max(places, key=lambda place: int(content.count[place]))
-        blanks[[place for place in places if place != usual and content.cells[place] != content.cells[place].strip()]] = True
+        outer = [place for place in places if content.cells[place] != content.cells[place].strip()]
+        plain = {content.cells[place] for place in places}
+        blanks[[place for place in outer if content.cells[place].strip() in plain]] = True
     if kinds.any():
         groups = [places for places in several.values() if kinds[places[0]]]
         said = "; ".join(" and ".join(repr(shown_raw(content.cells[place])) for place in places[:3]) for places in groups[:3])
