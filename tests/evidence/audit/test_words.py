@@ -46,7 +46,7 @@ def test_forms_of_unicode(look: Look) -> None:
 
 def test_blanks(look: Look) -> None:
     assert said(look, ["red ", "\tblue", *COLOURS[2:]]) == [("outer-blanks", 2)]
-    assert said(look, [f"{colour} " if row % 2 else f" {colour}" for row, colour in enumerate(COLOURS)]) == []
+    assert said(look, [f"{colour} " if row % 3 else f" {colour}" for row, colour in enumerate(COLOURS)]) == []
     assert said(look, [f"{colour} " for colour in COLOURS[:100]] + COLOURS[100:]) == [("outer-blanks", 100)]
     (found,) = look(CHECKS, {"x": ["red ", *COLOURS[1:]], "n": [f"{0.37 * row:.2f}" for row in range(120)]})
     assert "'red '" in found.found
@@ -102,8 +102,9 @@ def test_one_length_is_no_cut(look: Look) -> None:
 
 
 def test_one_length_in_the_middle_is_no_cut(look: Look) -> None:
-    ways = (lambda text: text[:60], str, lambda text: f"{text}{'x' * 60}")
-    assert said(look, [ways[row % 3](text) for row, text in enumerate(texts())]) == []
+    made = [(text[:25], text[: 5 + row % 19], f"{text}{'x' * 60}")[row % 3] for row, text in enumerate(texts(300))]
+    assert sum(len(text) == 25 for text in made) == 100  # as many as are longer
+    assert said(look, made) == []
 
 
 def test_repeated_texts(look: Look) -> None:

@@ -25,6 +25,8 @@ RARE = 10
 """The second most frequent class must have so many rows: with fewer, always guessing the first is almost right."""
 WRONG = 0.005
 """The share of rows, or of the variance, that a column may leave wrong and still give the target away."""
+MARKING = 0.9
+"""The precision times the recall of a word that marks a class."""
 BUCKETS = 1 << 16
 
 
@@ -159,9 +161,11 @@ def _by_words(about: Known, words: quick.Words) -> float:
         chance = np.log((count + 0.1) / (size + 0.2))
         score = np.asarray(there[asked] @ chance) + np.log(size + 1.0)
         bayes[asked] = score.argmax(1) != about.target[asked]
-        best = (count**2 / (np.maximum(count.sum(1, keepdims=True), 1) * np.maximum(size, 1))).argmax(0)  # precision x recall
-        shown = there[asked][:, best].toarray()
-        marked[asked] = np.where(shown.any(1), shown.argmax(1), size.argmax()) != about.target[asked]
+        quality = count**2 / (np.maximum(count.sum(1, keepdims=True), 1) * np.maximum(size, 1))  # precision x recall
+        best, marks = quality.argmax(0), quality.max(0) >= MARKING
+        shown = [(there[side][:, best].toarray() > 0) & marks for side in (taught, asked)]
+        rest = np.bincount(about.target[taught][~shown[0].any(1)], minlength=about.classes).argmax()
+        marked[asked] = np.where(shown[1].any(1), shown[1].argmax(1), rest) != about.target[asked]
     return min(_left(about, bayes), _left(about, marked))
 
 

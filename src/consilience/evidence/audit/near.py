@@ -37,22 +37,23 @@ KINDS: Mapping[str, str] = {
 }
 
 SIMILAR = 0.9
+FEW_DIFFERENT = 0.02
+"""A column of fewer different cells, as a share of the rows, is one of categories: their spelling is not looked at."""
 LONG = 8
 """Words of a text that may differ from another's in some."""
 BANDS, DEEP = 8, 4
 """Texts with 0.9 of their pairs of words in common agree in one band of four hashes at least with 99.98%."""
 CLOSE = 0.2
-"""On leaves, digits and drawings no two pictures, but for copies, are closer than 0.25 (so are recordings and series, than 0.3);
+"""On leaves, digits and drawings no two pictures but copies are closer than 0.25, and no two recordings or series than 0.3;
 copies saved as JPEG are 0.03 to 0.4 away, those 5% brighter 0.05 to 0.25."""
 LOOKED = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Close:
-    """The rows looked at, each mark of a row, of its cells as they are spelled and as they are read, by column."""
+    """The rows looked at, and the marks of their cells, of texts without regard to their spelling."""
 
     rows: np.ndarray
-    spelled: np.ndarray  # [R] uint64
     read: list[np.ndarray]  # by column [R] uint64
     seen: list[Seen]
     words: dict[int, Words]  # of the columns that hold texts
@@ -87,21 +88,22 @@ def near_duplicates(examined: Examined) -> Iterator[Finding]:
 
 
 def _close(examined: Examined) -> Close:
-    """The rows looked at; of rows that are equal only the first."""
-    rows = quick.sampled(examined)
-    spelled = row_marks(examined)[rows]
-    kept = ~later(spelled)
-    rows, spelled = rows[kept], spelled[kept]
-    seen, read, texts = quick.inputs(examined), [], {}
+    """The rows looked at, without those in which nothing stands; of rows that are equal only the first."""
+    rows, seen = quick.sampled(examined), quick.inputs(examined)
+    rows = rows[~later(row_marks(examined)[rows])]
+    marks = [column_marks(examined, item, rows) for item in seen]
+    filled = np.any([found != 0 for found in marks], axis=0)
+    rows, marks = rows[filled], [found[filled] for found in marks]
+    texts: dict[int, Words] = {}
     for index, item in enumerate(seen):
-        found = column_marks(examined, item, rows)
-        if not item.media and quick.numbers(quick.cells_of(examined, item.column, rows[:200])) is None:
+        if item.media or len(np.unique(marks[index])) <= FEW_DIFFERENT * len(rows):
+            continue
+        if quick.numbers(quick.cells_of(examined, item.column, rows[:200])) is None:
             words = quick.words(examined, item.column, rows)
-            found = np.where(words.counts > 0, _sequence(words), found)
+            marks[index] = np.where(words.counts > 0, _sequence(words), marks[index])
             if words.counts.sum() >= LONG * max((words.counts > 0).sum(), 1) / 2:
                 texts[index] = words
-        read.append(mixed(found, index))
-    return Close(rows, spelled, read, seen, texts)
+    return Close(rows, [mixed(found, index) for index, found in enumerate(marks)], seen, texts)
 
 
 def _sequence(words: Words) -> np.ndarray:
