@@ -18,8 +18,8 @@ Look = Callable[..., list[Finding]]
 ROWS = 300
 
 
-def table(seed: int = 0, **more: list[Any]) -> dict[str, list[Any]]:
-    rng = np.random.default_rng(seed)
+def table(**more: list[Any]) -> dict[str, list[Any]]:
+    rng = np.random.default_rng(0)
     numbers = {name: [f"{value:.3f}" for value in rng.normal(size=ROWS)] for name in ("x", "z")}
     return {**numbers, **more, "y": [str(name) for name in rng.choice(["u", "v"], ROWS)]}
 
