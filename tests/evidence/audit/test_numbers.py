@@ -116,6 +116,7 @@ def test_what_is_no_code(look: Look) -> None:
 def test_units_mixed_up(look: Look) -> None:
     assert said(look, with_first(plain(), "51300")) == [("gross-outliers", 1)]
     assert said(look, with_first(plain(), "0.0513")) == [("gross-outliers", 1)]
+    assert said(look, with_first(plain(spread=12.0), "0.0513")) == []  # four deviations from the middle: it may be meant
     assert said(look, with_first(plain(), "513")) == []  # ten times as much is for a person to judge
     assert said(look, with_first(plain(), *["51300"] * 3)) == []  # three in a hundred are no slips
     ladder = [f"{50 * 3**step}" for step in range(1, 9)]  # to 328,050, each three times the one before: a long tail

@@ -40,6 +40,10 @@ class Known:
     cells: list[Cell]
     fold: np.ndarray  # 0 or 1, at random
 
+    @property
+    def nbytes(self) -> int:
+        return self.rows.nbytes + self.target.nbytes + self.fold.nbytes + 64 * len(self.cells)
+
     def of(self, chosen: np.ndarray) -> Known:
         """The rows that are `chosen`, [R] bool, alone."""
         cells = [cell for cell, here in zip(self.cells, chosen.tolist(), strict=True) if here]
@@ -69,10 +73,13 @@ def known(examined: Examined) -> Known | None:
     rows = quick.sampled(examined, quick.labelled(examined), ROWS)
     if task is None or target is None or len(rows) < FEWEST:
         return None
-    cells = quick.cells_of(examined, target, rows)
-    encoded, classes = _encoded(task, cells)
-    fold = np.random.default_rng([examined.recipe.seed, 2]).integers(0, 2, len(rows))
-    return Known(rows, encoded, classes, cells, fold)
+
+    def make() -> Known:
+        cells = quick.cells_of(examined, target, rows)
+        fold = np.random.default_rng([examined.recipe.seed, 2]).integers(0, 2, len(rows))
+        return Known(rows, *_encoded(task, cells), cells, fold)
+
+    return quick.once(examined, f"target {examined.recipe.seed} {task.describe()}", target, rows, make)
 
 
 def _encoded(task: Task, cells: list[Cell]) -> tuple[np.ndarray, int]:

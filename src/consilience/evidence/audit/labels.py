@@ -26,6 +26,7 @@ Labels of which a row may have several are not looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,6 +37,9 @@ from consilience.evidence.audit.finding import SHOWN, Check, Examined, Finding
 from consilience.evidence.audit.quick import Seen
 from consilience.tasks.base import label_key
 from consilience.train.threads import one_thread
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 KINDS: Mapping[str, str] = {
     "label-errors": "rows whose class is one that the other rows say is all but impossible, more than chance explains",
@@ -48,14 +52,14 @@ FOLDS = 5
 FEW = 5
 """Rows that a class must have to be looked at."""
 SURE = 0.9
-LIKELIER = 11.0
+LIKELIER = 12.0
 """Twice the logarithm of how much likelier the labels are with errors than without: by chance as often as 1 in 1000."""
 MOST = 0.08
 DEEP = 0.5
 """How deep in another class a row must lie, where the median of that class's rows is 1."""
 OF_A_CLASS = 0.3
 """A class of which more rows are suspected is one that the features do not tell."""
-FEWEST = 3
+FEWEST = 4
 """Suspects below which nothing is said."""
 FAR = 8.0
 OUTLYING = 0.05
@@ -176,7 +180,7 @@ def _too_improbable(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 def outliers(away: np.ndarray) -> np.ndarray:
     """Places of residuals, in robust deviations, that are too far for the tail of the others; the furthest first."""
-    from scipy.stats import poisson
+    from scipy.special import pdtrc
 
     size = np.abs(away)
     found = np.flatnonzero(size > FAR)
@@ -186,7 +190,7 @@ def outliers(away: np.ndarray) -> np.ndarray:
     near, edge = np.quantile(size[size <= FAR], [0.9, 0.98])
     power = np.log(0.1 / 0.02) / max(float(np.log(edge / near)), 1e-9)
     expected = 3 * 0.1 * len(size) * (size[found] / near) ** -power  # so many are as far by chance, three times over
-    chance = poisson.sf(np.arange(len(found)), expected)
+    chance = pdtrc(np.arange(len(found)), expected)  # that there are more than so many
     return found[: int(np.flatnonzero(chance < CHANCE)[-1]) + 1] if (chance < CHANCE).any() else found[:0]
 
 
@@ -246,7 +250,6 @@ def _blocks(examined: Examined, item: Seen, rows: np.ndarray) -> list[np.ndarray
 def _worded(words: quick.Words) -> np.ndarray:
     """[R, WIDTH] the directions in which texts differ most in their words, which are counted in buckets."""
     from scipy.sparse import csr_matrix
-    from sklearn.decomposition import TruncatedSVD
 
     bucket = mixed(words.flat.astype(np.int64), 3) % np.uint64(BUCKETS)
     shape = (len(words.counts), BUCKETS)
@@ -256,8 +259,17 @@ def _worded(words: quick.Words) -> np.ndarray:
     counts.data *= np.log(len(words.counts) / np.maximum(np.bincount(counts.indices, minlength=BUCKETS), 1))[counts.indices]
     length = np.sqrt(np.asarray(counts.power(2).sum(1))).reshape(-1)
     counts.data /= np.maximum(np.repeat(length, np.diff(counts.indptr)), 1e-12)
-    found = TruncatedSVD(WIDTH, n_iter=2, random_state=0).fit_transform(counts)
+    found = _strongest(counts)
     return found * np.sqrt(WIDTH) / max(float(np.sqrt(np.square(found).sum(1).mean())), 1e-12)
+
+
+def _strongest(counts: csr_matrix) -> np.ndarray:
+    """[R, WIDTH] a sparse matrix in its strongest directions, which a few random ones find (Halko et al. 2011)."""
+    random = np.random.default_rng(0).normal(size=(BUCKETS, WIDTH + 10))
+    basis, _ = np.linalg.qr(counts @ (counts.T @ np.linalg.qr(counts @ random)[0]))
+    within = counts.T @ basis
+    strength, directions = np.linalg.eigh(within.T @ within)
+    return basis @ directions[:, -WIDTH:] * np.sqrt(np.maximum(strength[-WIDTH:], 0.0))
 
 
 def _folds(examined: Examined, rows: np.ndarray) -> np.ndarray:
@@ -314,7 +326,8 @@ def _residuals(features: list[np.ndarray], values: np.ndarray, fold: np.ndarray)
 
     Of the features the best ones, and the scale, of the target or its logarithm, on which the greatest are least.
     """
-    scales = [values, np.log(values)] if values.min() > 0 else [values]
+    level = float(np.quantile(values, 0.05))  # without it, logarithms blow up what is next to nothing
+    scales = [values, np.log(values + level)] if values.min() >= 0 and level > 0 else [values]
     best, uneven = np.zeros(len(values)), np.inf
     for scale in scales:
         tried = [_ridge(some, scale, fold) for some in features]

@@ -171,6 +171,9 @@ def _alike(examined: Examined, column: str) -> str | None:
     count = int(codes.max()) + 1
     if count < MANY or len(codes) < REPEATED * count:
         return None
+    target = _told(codes, about.target) if about.classes == 0 else _told_classes(codes, about)
+    if target < _surely(count, about):
+        return None
     told, asked = 0, 0
     for item in quick.inputs(examined):
         if item.media or item.column == column:
@@ -179,8 +182,7 @@ def _alike(examined: Examined, column: str) -> str | None:
         if values is not None and np.isfinite(values).sum() > len(values) / 2:
             asked += 1
             told += _told(codes, np.where(np.isfinite(values), values, np.nanmean(values))) >= TOLD
-    target = _told(codes, about.target) if about.classes == 0 else _told_classes(codes, about)
-    if asked < 4 or told <= asked / 2 or target < _surely(count, about):
+    if asked < 4 or told <= asked / 2:
         return None
     return f"{told} of {asked} numeric inputs and {target:.0%} of the target's variance"
 
