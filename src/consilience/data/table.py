@@ -163,7 +163,7 @@ class Cells(Sequence[Cell]):
 
 def is_empty(cell: Cell) -> bool:
     """A cell in which nothing stands."""
-    return cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and np.isnan(cell))
+    return cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and cell != cell)
 
 
 def read_table(source: Any, media_root: Path | str | None = None) -> Table:
@@ -279,7 +279,7 @@ def _filled(cells: pa.Array) -> np.ndarray:
     """[len(cells)] bool: something stands in the cell."""
     empty = pc.is_null(cells, nan_is_null=True)
     if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
-        empty = pc.or_(empty, pc.equal(pc.utf8_trim_whitespace(pc.fill_null(cells, "")), ""))
+        empty = pc.or_kleene(empty, pc.equal(pc.utf8_trim_whitespace(cells), ""))
     return ~empty.to_numpy(zero_copy_only=False)
 
 
@@ -309,7 +309,8 @@ def _contents(cells: pa.Array) -> np.ndarray:
         values = cells.to_numpy(zero_copy_only=False)
         return values.astype(np.float64 if pa.types.is_floating(cells.type) else np.int64).view(np.int64)
     values = _python(cells)
-    return np.fromiter(map(_content, values), np.int64, len(values))
+    tell = hash if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type) else _content
+    return np.fromiter(map(tell, values), np.int64, len(values))
 
 
 def _content(cell: Cell) -> int:

@@ -124,20 +124,17 @@ class View:
         for row in dict.fromkeys(rows.tolist()):
             if reason := told[row]:
                 found[row] = Missing(reason)
-            elif (sample := self.store.get((self.identity, name, row))) is not None:
+            elif kind.media and (sample := self.store.get((self.identity, name, row))) is not None:
                 found[row] = sample
             else:
                 unread.append(row)
-        for row, sample in zip(unread, self._read(self.schema[name], np.array(unread, np.int64)), strict=True):
-            found[row] = sample
-            if isinstance(sample, Missing):
-                told[row] = sample.reason
-            else:
-                told[row] = ""
-                if kind.media:  # to read the others again costs less than to keep them
-                    self.store.put((self.identity, name, row), sample, sample.nbytes)
-                if sample.notes:
-                    noted[row] = sample.notes
+        read = self._read(self.schema[name], np.array(unread, np.int64))
+        found.update(zip(unread, read, strict=True))
+        told.tell(unread, [sample.reason if isinstance(sample, Missing) else "" for sample in read])
+        noted.tell(unread, [None if isinstance(sample, Missing) else sample.notes or None for sample in read])
+        for row, sample in zip(unread, read, strict=True):
+            if kind.media and not isinstance(sample, Missing):  # to read the others again costs less than to keep them
+                self.store.put((self.identity, name, row), sample, sample.nbytes)
         return [found[row] for row in rows.tolist()]
 
     def present(self, rows: np.ndarray, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
@@ -266,12 +263,14 @@ class _Told:
     def __getitem__(self, row: int) -> Any:
         return self.words[self.codes[row]]
 
-    def __setitem__(self, row: int, word: Any) -> None:
+    def tell(self, rows: Sequence[int], words: Sequence[Any]) -> None:
+        """One word of each row."""
         with self.lock:
-            if word not in self.code:
-                self.words.append(word)
-                self.code[word] = len(self.words) - 1
-        self.codes[row] = self.code[word]
+            for word in dict.fromkeys(words):
+                if word not in self.code:
+                    self.words.append(word)
+                    self.code[word] = len(self.words) - 1
+        self.codes[np.asarray(rows, np.int64)] = [self.code[word] for word in words]
 
     def are(self, word: Any, rows: np.ndarray) -> np.ndarray:
         """[R] bool: rows of which this is told."""

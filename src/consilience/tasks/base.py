@@ -7,8 +7,10 @@ encoded space. *Scores* are comparable between predictors: log-probabilities, lo
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
@@ -130,14 +132,18 @@ def as_number(cell: Any) -> float:
     """The cell as a finite float; NaN where it is none."""
     try:
         value = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")
-    return value if np.isfinite(value) else float("nan")
+    return value if math.isfinite(value) else float("nan")
 
 
 def label_key(cell: Any) -> str:
     """One label however the file spells its type: 1, "1", 1.0 and "1.0" are one class, as a CSV and a Parquet copy agree."""
-    text = str(cell).strip()
+    return _key(str(cell).strip())
+
+
+@lru_cache(maxsize=4096)  # a target has many cells and few labels
+def _key(text: str) -> str:
     number = as_number(text)
     return str(int(number)) if number.is_integer() and str(number) == text else text
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 
 from consilience.errors import fail
 from consilience.tasks.base import Task
@@ -37,6 +36,8 @@ def fit_linear(
     features: np.ndarray, encoded: np.ndarray, weight: np.ndarray, task: Task, strength: float, start: Linear | None = None
 ) -> Linear:
     """Minimise task.loss + strength / 2 * |weights|^2 over features [R, F]; `start` only saves time."""
+    from scipy.optimize import minimize  # here, because it takes 0.4 s that no other command needs
+
     inputs, target, importance = (torch.from_numpy(array) for array in (features, encoded, weight))
     shape = (features.shape[1] + 1, task.outputs)  # the last row is the bias
 

@@ -42,19 +42,19 @@ def columns(examined: Examined) -> Iterator[Finding]:
     seen = quick.inputs(examined)
     for item in seen:
         cells = quick.cells_of(examined, item.column, about.rows)
-        found = None if item.media else _copy(about, cells, item, examined)
+        filled = np.array([not is_empty(cell) for cell in cells])
+        found = None if item.media else _copy(about, cells, filled, item, examined)
         if found is None and about.classes >= 0:
-            found = None if item.media else _recoding(about, cells, item, examined)
+            found = None if item.media else _recoding(about, cells, filled, item, examined)
             found = found or telling.gaps(about, cells, item, len(seen), examined)
             found = found or (
-                telling.names(about, cells, item, examined) if item.media else _leak(about, cells, item, examined)
+                telling.names(about, cells, item, examined) if item.media else _leak(about, cells, filled, item, examined)
             )
         if found is not None:
             yield found
 
 
-def _copy(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> Finding | None:
-    filled = np.array([not is_empty(cell) for cell in cells])
+def _copy(about: Known, cells: list[Cell], filled: np.ndarray, item: Seen, examined: Examined) -> Finding | None:
     if filled.sum() < FEWEST or filled.mean() < 0.2:
         return None
     few = np.flatnonzero(filled)[:FEWEST]
@@ -85,8 +85,7 @@ def _numbers(cells: list[Cell]) -> np.ndarray:
     return np.fromiter(map(as_number, cells), np.float64, len(cells))
 
 
-def _recoding(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> Finding | None:
-    filled = np.array([not is_empty(cell) for cell in cells])
+def _recoding(about: Known, cells: list[Cell], filled: np.ndarray, item: Seen, examined: Examined) -> Finding | None:
     if filled.sum() < FEWEST or filled.mean() < 0.2:
         return None
     target = f"the target {examined.view.schema.target!r}"
@@ -121,11 +120,10 @@ def _recoding(about: Known, cells: list[Cell], item: Seen, examined: Examined) -
     return quick.of_column(examined, "target-recoding", item, about.rows[filled], text)
 
 
-def _leak(about: Known, cells: list[Cell], item: Seen, examined: Examined) -> Finding | None:
-    filled = np.array([not is_empty(cell) for cell in cells])
+def _leak(about: Known, cells: list[Cell], filled: np.ndarray, item: Seen, examined: Examined) -> Finding | None:
     if not filled.any() or not (about := about.of(filled)).asked:
         return None
-    wrong = error(about, [cell for cell in cells if not is_empty(cell)], item, examined)
+    wrong = error(about, [cell for cell, there in zip(cells, filled.tolist(), strict=True) if there], item, examined)
     if wrong > about.limit:
         return None
     what = f"all but {wrong:.2%} of {len(about.rows)} rows right" if about.classes else f"all but {wrong:.2%} of its variance"

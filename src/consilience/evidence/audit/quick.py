@@ -167,6 +167,12 @@ class Words:
     def counts(self) -> np.ndarray:
         return np.diff(self.starts)
 
+    def of(self, places: np.ndarray) -> Words:
+        """The words of some of the cells, in that order."""
+        counts = self.counts[places]
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        return Words(self.flat[np.arange(starts[-1]) + np.repeat(self.starts[places] - starts[:-1], counts)], starts)
+
     @property
     def owner(self) -> np.ndarray:
         """For each word, the cell that it stands in."""
@@ -181,18 +187,21 @@ class _Numbered(dict[str, int]):
 
 def words(examined: Examined, column: str, rows: np.ndarray) -> Words:
     """The words of a column's cells in lower case, without punctuation."""
+    every = np.arange(len(examined.view))
+    if len(every) <= 2 * ROWS:  # several checks ask, each for rows of its own
+        return once(examined, "words", column, every, lambda: _words(cells_of(examined, column, every))).of(rows)
+    return once(examined, "words", column, rows, lambda: _words(cells_of(examined, column, rows)))
 
-    def make() -> Words:
-        numbered = _Numbered()
-        flat: list[int] = []
-        starts = [0]
-        for cell in cells_of(examined, column, rows):
-            if isinstance(cell, str):
-                flat.extend(map(numbered.__getitem__, _WORD.findall(cell[:10_000].lower())))
-            starts.append(len(flat))
-        return Words(np.array(flat, np.uint32), np.array(starts, np.int64))
 
-    return once(examined, "words", column, rows, make)
+def _words(cells: Sequence[Cell]) -> Words:
+    numbered = _Numbered()
+    flat: list[int] = []
+    starts = [0]
+    for cell in cells:
+        if isinstance(cell, str):
+            flat.extend(map(numbered.__getitem__, _WORD.findall(cell[:10_000].lower())))
+        starts.append(len(flat))
+    return Words(np.array(flat, np.uint32), np.array(starts, np.int64))
 
 
 def setting(key: str, value: Any) -> str:

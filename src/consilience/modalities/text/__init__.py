@@ -226,6 +226,8 @@ def _plain(cell: str) -> list[str]:
 
 def _clean(text: str, limit: int) -> tuple[str, tuple[str, ...]]:
     """Cut, repair and normalise; the notes say what was done beyond NFC."""
+    if len(text) <= limit and text.isascii() and not _CONTROL.search(text):  # nothing to do, as most often
+        return text, ()
     cut = len(text) > limit
     text = text[:limit]  # first, so that a huge cell costs no more than a long one
     repaired = _SURROGATE.search(text) is not None
