@@ -19,6 +19,7 @@ from consilience.cli import _columns, main
 from consilience.evidence import inspection
 from consilience.evidence.audit import Finding
 from consilience.evidence.show import show
+from consilience.predictors import linear
 from consilience.run import load
 
 TINY = "predictors={fused: null, single: null, stack: null, trees: null, linear: {encoders: {image: {side: 32, cell: 16}}}}"
@@ -388,3 +389,25 @@ def test_the_program_ends_with_code_2_and_without_a_traceback(path: Path) -> Non
     assert done.stderr.startswith("error: exclude names the column 'nobody'")
     assert "Traceback" not in done.stderr
     assert subprocess.run([*command[:3], "list", "tasks"], capture_output=True).returncode == 0
+
+
+def test_an_interrupted_training_leaves_its_run_and_exit_code_130(
+    cli: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(9))
+    fit = linear.Linear.fit
+
+    def stopped(self: Any, *args: Any) -> None:
+        if next(calls):
+            raise KeyboardInterrupt
+        fit(self, *args)
+
+    monkeypatch.setattr(linear.Linear, "fit", stopped)
+    code, out, err = cli("train", path, "--target", "answer", "--set", TINY, "--out", tmp_path / "run")
+    assert code == 130
+    assert out.splitlines()[-1].startswith(f"run: {tmp_path / 'run'} (") and out.splitlines()[-1].endswith(", interrupted")
+    assert "interrupted: nothing is refitted" in err
+    assert load(tmp_path / "run").interrupted
+    code, out, err = cli("train", path, "--target", "answer", "--set", TINY, "--out", tmp_path / "other")
+    assert code == 130
+    assert not (tmp_path / "other").exists()

@@ -20,9 +20,10 @@ from consilience.data.view import View
 from consilience.errors import ConsilienceError
 from consilience.pipeline import device, fit, generator, make_task
 from consilience.predictors import linear, trees
+from consilience.predictors.base import Context
 from consilience.progress import Advance, Silent
 from consilience.recipe import make_recipe
-from consilience.run import Run
+from consilience.run import Run, load
 from consilience.types import Limits
 
 
@@ -327,3 +328,75 @@ def test_the_device() -> None:
     assert device("cpu") == "cpu"
     assert re.fullmatch("cpu|cuda|mps", device("auto"))
     assert pipeline.__all__ == ["fit", "inspect", "load"]
+
+
+# Interrupts
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, predictor: type, call: int) -> None:
+    """The predictor's `fit` is interrupted when it is called the n-th time."""
+    calls = iter(range(1, 100))
+    fit = predictor.fit  # type: ignore[attr-defined]
+
+    def stopped(self: Any, *args: Any) -> None:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        fit(self, *args)
+
+    monkeypatch.setattr(predictor, "fit", stopped)
+
+
+def test_an_interrupt_keeps_what_is_trained(
+    table: Any, settings: Any, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(monkeypatch, trees.Trees, 1)
+    told = Told()
+    run = fit(table(), "answer", settings=[settings("linear", "trees")], media_root=media, progress=told)
+    assert run.interrupted
+    assert set(run.selection.valid) == set(run.predictors) == {"linear"}
+    assert "interrupted: linear kept as trained so far; Ctrl-C again keeps nothing" in told.lines
+    assert not any("refitted" in line for line in told.lines)
+    assert run.metrics["test"]["accuracy"].n == 18
+    again = load(run.save(tmp_path / "run"))
+    assert again.interrupted
+    assert np.array_equal(again.predict_proba(table(), media), run.predict_proba(table(), media))
+    without = fit(table(), "answer", settings=[settings("linear", refit=False)], media_root=media)
+    assert not load(without.save(tmp_path / "whole")).interrupted
+    assert np.array_equal(without.predict_proba(table(), media), run.predict_proba(table(), media))
+
+
+def test_an_interrupted_refit_keeps_all_that_was_selected(
+    table: Any, settings: Any, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = fit(table(), "answer", settings=[settings("linear", refit=False)], media_root=media)
+    interrupt(monkeypatch, linear.Linear, 2)
+    run = fit(table(), "answer", settings=[settings("linear")], media_root=media)
+    assert run.interrupted
+    assert np.array_equal(without.predict_proba(table(), media), run.predict_proba(table(), media))
+
+
+def test_a_network_that_is_interrupted_is_kept_and_the_others_are_not_begun(
+    table: Any, settings: Any, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = iter(range(100))
+    value = Context.value
+
+    def stopped(self: Context, *args: Any) -> float:
+        if next(measured) == 1:
+            raise KeyboardInterrupt
+        return value(self, *args)
+
+    monkeypatch.setattr(Context, "value", stopped)
+    monkeypatch.setattr(linear.Linear, "fit", lambda *_: pytest.fail("begun after the interrupt"))
+    run = fit(table(), "answer", settings=[settings("fused", "linear")], media_root=media)
+    assert run.interrupted
+    assert set(run.predictors) == {"fused"}
+    assert [line["epoch"] for line in run.log if "epoch" in line] == [1]
+
+
+def test_an_interrupt_before_anything_is_trained_is_let_through(
+    table: Any, settings: Any, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(monkeypatch, linear.Linear, 1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(table(), "answer", settings=[settings("linear", "trees")], media_root=media)

@@ -154,7 +154,9 @@ def train(
         if part in run.metrics:
             _print_metrics(part, run.metrics[part])
             break
-    print(f"run: {out} ({time.monotonic() - started:.0f} s)")
+    print(f"run: {out} ({time.monotonic() - started:.0f} s){', interrupted' if run.interrupted else ''}")
+    if run.interrupted:
+        raise typer.Exit(130)
 
 
 @app.command()

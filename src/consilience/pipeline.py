@@ -50,7 +50,9 @@ def fit(
     media_root  the folder that media paths are relative to; default: the folder of the file
     strict      train only where the audit finds nothing
 
-    Raises ConsilienceError, with everything that is wrong, before anything is trained.
+    Raises ConsilienceError, with everything that is wrong, before anything is trained. A KeyboardInterrupt (Ctrl-C) ends the
+    training: what is of use by then is selected of and tested, nothing is refitted, and the run is marked `interrupted`.
+    Where nothing is of use yet, and when it comes again, it is let through.
     """
     progress = progress or Silent()
     recipe = whole_recipe(recipe, target, preset, settings)
@@ -64,21 +66,20 @@ def fit(
     show_plan(progress, view, splits, task)
     check(Examined(view, recipe, task, splits), strict, progress)
     budget = Budget(device(recipe.device), progress)
-    for name, predictor in predictors.items():
-        predictor.fit(view, splits.train, splits.valid, context, generator(recipe, name), budget)
-        progress.say(f"  trained {name}")
+    predictors = train(predictors, view, splits, context, recipe, budget)
     selection = select(predictors, view, splits.valid, context, recipe.select)
     scores = answer(selection, predictors, view, splits.valid, task).scores
     metrics = {"valid": estimate(task, scores, view, splits.valid, recipe.seed)}
     chosen = {name: predictors[name] for name in selection.needed}
-    if recipe.refit:
-        chosen = {name: refit(predictor, view, splits, context, name, recipe, budget) for name, predictor in chosen.items()}
+    if recipe.refit and not budget.stop.is_set():
+        chosen = refit(chosen, view, splits, context, recipe, budget)
     if len(splits.test):
         scores = answer(selection, chosen, view, splits.test, task).scores
         metrics["test"] = estimate(task, scores, view, splits.test, recipe.seed)
     log = [{"predictor": name, "metric": selection.metric, "valid": value} for name, value in selection.valid.items()]
     log += [{"predictor": name, **line} for name, predictor in predictors.items() for line in predictor.history]
-    return Run(recipe, kind, view.schema, task, chosen, selection, splits, table.digest(), metrics, log)
+    stopped = budget.stop.is_set()
+    return Run(recipe, kind, view.schema, task, chosen, selection, splits, table.digest(), metrics, log, interrupted=stopped)
 
 
 def inspect(
@@ -225,15 +226,41 @@ def fit_task(view: View, splits: Splits, recipe: Recipe, task: Task) -> Context:
     return Context(task, metric, recipe.seed)
 
 
+def train(
+    predictors: Mapping[str, Predictor], view: View, splits: Splits, context: Context, recipe: Recipe, budget: Budget
+) -> dict[str, Predictor]:
+    """The predictors, fitted; those that are of use by then where a person interrupts."""
+    trained: dict[str, Predictor] = {}
+    with budget.interruptible(lambda: bool(trained)):
+        for name, predictor in predictors.items():
+            predictor.fit(view, splits.train, splits.valid, context, generator(recipe, name), budget)
+            trained[name] = predictor
+            budget.progress.say(f"  trained {name}")
+            if budget.stop.is_set():
+                break
+    if budget.stop.is_set():
+        budget.progress.say(f"interrupted: {', '.join(trained)} kept as trained so far; Ctrl-C again keeps nothing")
+    return trained
+
+
 def refit(
-    predictor: Predictor, view: View, splits: Splits, context: Context, name: str, recipe: Recipe, budget: Budget
-) -> Predictor:
-    """The same predictor, with everything that it chose on the validation rows, trained on train and valid together."""
-    again = type(predictor)(config=predictor.settled(), schema=view.schema)
+    predictors: Mapping[str, Predictor], view: View, splits: Splits, context: Context, recipe: Recipe, budget: Budget
+) -> Mapping[str, Predictor]:
+    """The same predictors, with all that they chose on the validation rows, trained on train and valid together.
+
+    All or none: the weights that selection gave them are for predictors of a kind.
+    """
     rows = np.sort(np.concatenate([splits.train, splits.valid]))
-    again.fit(view, rows, None, context, generator(recipe, name), budget)
-    budget.progress.say(f"  refitted {name} on train and valid")
-    return again
+    fitted: dict[str, Predictor] = {}
+    with budget.interruptible(lambda: True):
+        for name, predictor in predictors.items():
+            fitted[name] = type(predictor)(config=predictor.settled(), schema=view.schema)
+            fitted[name].fit(view, rows, None, context, generator(recipe, name), budget)
+            budget.progress.say(f"  refitted {name} on train and valid")
+    if not budget.stop.is_set():
+        return fitted
+    budget.progress.say("interrupted: nothing is refitted; Ctrl-C again keeps nothing")
+    return predictors
 
 
 def show_plan(progress: Progress, view: View, splits: Splits, task: Task) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Protocol
 
 Advance = Callable[[int, str], None]
@@ -65,7 +66,22 @@ class Bars:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a predictor may use while it trains: the device, and where to report to."""
+    """What a predictor may use while it trains: the device, where to report to, and whether the person wants it to end.
+
+    `stop` is set by a predictor that was interrupted (Ctrl-C) and is of use as it is: training ends there, and what there is
+    is kept. One that is of no use yet lets the KeyboardInterrupt through.
+    """
 
     device: str
     progress: Progress
+    stop: Event = field(default_factory=Event)
+
+    @contextmanager
+    def interruptible(self, useful: Callable[[], bool]) -> Iterator[None]:
+        """A KeyboardInterrupt ends the block and sets `stop`, if what there is by then is `useful`."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not useful():
+                raise
+            self.stop.set()

@@ -66,6 +66,7 @@ class Run:
     table_digest: str
     metrics: Metrics = field(default_factory=dict)
     log: Sequence[Mapping[str, Any]] = ()
+    interrupted: bool = False  # a person ended its training: the same seed would not give it again
 
     def view(self, source: Any, media_root: Path | str | None = None, *, target: bool = False) -> View:
         """A table seen through the run's schema. Raises ConsilienceError where columns are missing."""
@@ -156,10 +157,8 @@ class Run:
             write_json(part / "metrics.json", _plain(self.metrics))
             (part / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
             kinds = {name: _predictor_kind(self.recipe, name) for name in self.selection.needed}
-            write_json(
-                part / "run.json",
-                {"format": FORMAT, "consilience": _version(), "predictors": kinds, "table": self.table_digest},
-            )
+            head = {"format": FORMAT, "consilience": _version(), "predictors": kinds, "table": self.table_digest}
+            write_json(part / "run.json", head | ({"interrupted": True} if self.interrupted else {}))
         return folder
 
 
@@ -217,7 +216,9 @@ def _load(folder: Path, head: Mapping[str, Any]) -> Run:
     metrics = {part: {name: Estimate(**_numbers(value)) for name, value in values.items()} for part, values in saved.items()}
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     splits = _read_splits(folder / "splits.parquet")
-    return Run(recipe, kind, schema, task, predictors, selection, splits, str(head.get("table", "")), metrics, log)
+    interrupted = head.get("interrupted") is True
+    digest = str(head.get("table", ""))
+    return Run(recipe, kind, schema, task, predictors, selection, splits, digest, metrics, log, interrupted)
 
 
 def write_predictions(batches: Iterable[pa.RecordBatch], path: Path, overwrite: bool) -> int:

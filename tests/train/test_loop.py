@@ -68,13 +68,17 @@ Y_CELLS = ["ab"[row % 5 > 2] for row in range(N)]
 
 
 def train(
-    view: View | None = None, validate: Callable[[Network], float] | None = None, seed: int = 0, **options: Any
+    view: View | None = None,
+    validate: Callable[[Network], float] | None = None,
+    seed: int = 0,
+    budget: Budget | None = None,
+    **options: Any,
 ) -> tuple[Network, list[Epoch]]:
     """A network trained on every row, and its history."""
     task = make_task()
     network = make_network(task)
     given = None if validate is None else lambda: validate(network)
-    rng, budget = np.random.default_rng(seed), Budget("cpu", Silent())
+    rng, budget = np.random.default_rng(seed), budget or Budget("cpu", Silent())
     view = view or make_view(X_CELLS, Y_CELLS)
     config = Train(**{"epochs": 3, "batch": 16, "rate": 0.02, **options})
     return network, train_network(network, view, np.arange(len(view)), task, config, rng, budget, "it", given)
@@ -103,6 +107,34 @@ def test_one_seed_gives_one_network_and_another_another() -> None:
 @pytest.mark.parametrize(("epochs", "stop", "trained"), [(5, None, 5), (5, 2, 2), (5, 5, 5), (3, 9, 3)])
 def test_without_validation_it_trains_until_it_is_told_to_stop(epochs: int, stop: int | None, trained: int) -> None:
     assert len(train(epochs=epochs, stop=stop)[1]) == trained
+
+
+def test_an_interrupt_keeps_the_best_epoch_so_far() -> None:
+    kept: dict[int, Any] = {}
+
+    def validate(network: Network) -> float:
+        if len(kept) == 3:
+            raise KeyboardInterrupt
+        kept[len(kept) + 1] = weights(network)
+        return [0.5, 0.9, 0.1][len(kept) - 1]
+
+    budget = Budget("cpu", Silent())
+    network, history = train(epochs=9, validate=validate, budget=budget)
+    assert [item.metric for item in history] == [0.5, 0.9, 0.1]
+    assert weights(network) == kept[2]
+    assert budget.stop.is_set()
+    assert not network.training
+
+
+def test_an_interrupt_before_anything_is_of_use_is_let_through() -> None:
+    def interrupt(network: Network) -> float:
+        del network
+        raise KeyboardInterrupt
+
+    budget = Budget("cpu", Silent())
+    with pytest.raises(KeyboardInterrupt):
+        train(validate=interrupt, budget=budget)
+    assert not budget.stop.is_set()
 
 
 def test_stopping_keeps_the_schedule_of_all_epochs() -> None:

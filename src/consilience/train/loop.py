@@ -64,7 +64,8 @@ def train_network(
     """Train `network` in place on `rows`; at the end it holds the best epoch's weights. Returns the history.
 
     `validate` gives the metric, larger is better. Raises ConsilienceError where no row has an input, and when the loss is
-    no longer finite.
+    no longer finite. A KeyboardInterrupt ends it after the last whole epoch and sets `budget.stop`; before there is one it is
+    let through.
     """
     encoders = dict(zip(network.names, network.encoders, strict=True))
     rows = rows[np.stack(list(view.present(rows, network.names).values())).any(0)]
@@ -85,7 +86,7 @@ def train_network(
     history: list[Epoch] = []
     best: dict[str, torch.Tensor] = {}
     step = 0
-    with budget.progress.bar(label, last * steps_per_epoch) as advance:
+    with budget.interruptible(lambda: bool(best)), budget.progress.bar(label, last * steps_per_epoch) as advance:
         for epoch in range(1, last + 1):
             network.train()
             losses: list[torch.Tensor] = []
