@@ -299,6 +299,7 @@ def decibels(power: Tensor, rate: int) -> Tensor:
     return found
 
 
+@lru_cache(maxsize=64)
 def filled_bands(rate: int, bands: int) -> int:
     """How many of the bands have their middle below half the rate; one at least."""
     return max(1, int((_edges(bands)[1:-1] <= rate / 2).sum()))

@@ -215,8 +215,8 @@ def stem(**options: float) -> Scratch:
 
 def test_subwords_by_hand() -> None:
     pieces = ["<cat>", "<ca", "cat", "at>", "<cat", "cat>"]
-    assert subwords("cat", 1000) == tuple(1 + crc32(piece.encode()) % 1000 for piece in pieces)
-    assert subwords("x", 1000) == (1 + crc32(b"<x>") % 1000,)
+    assert subwords("cat", 1000).tolist() == [1 + crc32(piece.encode()) % 1000 for piece in pieces]
+    assert subwords("x", 1000).tolist() == [1 + crc32(b"<x>") % 1000]
     assert subwords("cat", 20_000)[0] == 16_666  # the hash is the same in every process and on every machine
     assert len(subwords("q" * 100_000, 1000)) == 1 + 40 + 39 + 38  # runs of the first 42 characters
 

@@ -124,7 +124,7 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> set[int]:
 def test_a_refit_uses_what_was_chosen_and_touches_no_other_row(name: str, target: str, trained: Any, touched: set[int]) -> None:
     it = trained(target)
     predictor = it.predictors[name]
-    again = refit(predictor, it.view, it.splits, it.context, name, it.recipe, BUDGET)
+    again = refit({name: predictor}, it.view, it.splits, it.context, it.recipe, BUDGET)[name]
     assert touched <= {*it.splits.train.tolist(), *it.splits.valid.tolist()}
     assert again.settled() == predictor.settled()
     assert not np.array_equal(

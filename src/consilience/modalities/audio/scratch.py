@@ -94,7 +94,8 @@ class Scratch(Encoder):
         around = (_SEEN - _STEP) // 2
         padded = F.pad(frames, (0, 0, 0, 0, around, around + count * _STEP - len(frames)))
         chosen = torch.from_numpy(windows(count, self.length))
-        patches = padded.unfold(0, _SEEN, _STEP)[chosen].transpose(2, 3)
+        every = padded.unfold(0, _SEEN, _STEP).transpose(2, 3)
+        patches = every.contiguous() if len(chosen) == count else every[chosen]  # which would be much slower
         return {"patches": patches, "seconds": (chosen * _STEP + (_STEP - 1) / 2).float() * HOP}
 
     def collate(self, items: Sequence[dict[str, Tensor]], length: int | None = None) -> dict[str, Tensor]:

@@ -83,26 +83,21 @@ class Scratch(Encoder):
         scaled = self.scales(sample.values)
         steps = len(scaled)
         level, spread = means(scaled), deviations(scaled)
-        gone = np.isnan(scaled).mean(0)
-        flat = spread < _FLAT
-        normed = np.where(np.isnan(scaled) | flat, 0.0, (np.nan_to_num(scaled) - level) / np.where(flat, 1.0, spread))
+        there, flat = ~np.isnan(scaled), spread < _FLAT
+        normed = (scaled - level) / np.where(flat, 1.0, spread)
+        normed[~there | flat] = 0.0
         size = self.block * self.points
-        count = math.ceil(steps / size)
-        starts = np.arange(count) * size
-        if count > self.most:
+        starts = np.arange(0, steps, size)
+        if len(starts) > self.most:
             starts = np.linspace(0, steps - size, self.most).round().astype(int)
-        places = starts[:, None] + np.arange(size)  # [N, steps of a patch]
-        inside = places < steps
-        places = np.minimum(places, steps - 1)
-        here = ~np.isnan(scaled)[places] & inside[..., None]  # [N, size, C]
-        blocks = np.where(here, normed[places], 0.0).reshape(len(starts), self.points, self.block, -1).sum(2)
+        blocks, here = _patches(normed, starts, size), _patches(there, starts, size)
         counts = here.reshape(len(starts), self.points, self.block, -1).sum(2)
-        points = (blocks / np.maximum(counts, 1)).clip(-20, 20)
+        points = blocks.reshape(len(starts), self.points, self.block, -1).sum(2) / np.maximum(counts, 1)
         middles = (np.minimum(starts + size, steps) + starts) / 2
         prepared = {
-            "points": points.transpose(0, 2, 1),
+            "points": points.clip(-20, 20).transpose(0, 2, 1),
             "shares": here.mean(1),
-            "statistics": np.concatenate([np.arcsinh(level), np.log(spread + _FLAT), gone]),
+            "statistics": np.concatenate([np.arcsinh(level), np.log(spread + _FLAT), 1 - there.mean(0)]),
             "seconds": np.concatenate([[steps / 2], middles]) / sample.rate,
         }
         return {key: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for key, value in prepared.items()}
@@ -139,6 +134,15 @@ class Scratch(Encoder):
         if not (isinstance(block, int) and isinstance(points, int) and 0 < points <= _POINTS and 0 < block <= _LONGEST):
             raise fail(f"a series encoder with patches of {points} points of {block} steps", "whole numbers", "train it again")
         self._take(scales, block * points)
+
+
+def _patches(values: np.ndarray, starts: np.ndarray, size: int) -> np.ndarray:
+    """[T, C] -> [N, size, C] from `starts` on; zero where a patch reaches over the end."""
+    if starts[-1] == size * (len(starts) - 1):  # one after the other
+        padded = np.zeros((size * len(starts), values.shape[1]), values.dtype)
+        padded[: len(values)] = values
+        return padded.reshape(len(starts), size, -1)
+    return values[starts[:, None] + np.arange(size)]
 
 
 def _values(sample: Sample) -> np.ndarray:

@@ -8,6 +8,8 @@ import numpy as np
 def means(values: np.ndarray) -> np.ndarray:
     """[T, C] -> float64 [C]."""
     there = ~np.isnan(values)
+    if there.all():  # the same sum, sooner
+        return values.sum(0, dtype=np.float64) / max(len(values), 1)
     return np.where(there, values, 0.0).sum(0, dtype=np.float64) / np.maximum(there.sum(0), 1)
 
 

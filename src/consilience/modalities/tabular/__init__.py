@@ -7,12 +7,13 @@ Categories keep their case and their spelling. No statistic is kept here: scales
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from html import escape
 from typing import ClassVar
 
 from consilience.modalities.base import Corruption, Modality
-from consilience.modalities.tabular.cells import parser, written
+from consilience.modalities.tabular.cells import Parse, numbers, parser, written
 from consilience.modalities.tabular.detect import detect
 from consilience.modalities.tabular.record import Record, Value, blank, garble, noise
 from consilience.types import Cell, Claim, Column, Input, Limits, Missing, Part, Sample
@@ -36,10 +37,15 @@ class Tabular(Modality):
         What could not be parsed becomes None with a note "COLUMN: not a number". Raises ConsilienceError only for a kind
         that does not exist.
         """
-        values: dict[str, Value] = {}
+        by = _by_kind(input.columns, input.kinds)
+        found = numbers(list(map(cells.get, by.numbers)))
+        if found is not None and not by.others:
+            return Record(values=dict(zip(input.columns, found, strict=True)))
+        values: dict[str, Value] = dict.fromkeys(input.columns)
+        values.update(zip(by.numbers, found or (), strict=False))
         problems: dict[str, str] = {}
-        for column, kind in zip(input.columns, input.kinds, strict=True):
-            value, problem = parser(kind)(cells.get(column))
+        for column, parse in by.parsers if found is None else by.others:
+            value, problem = parse(cells.get(column))
             if isinstance(value, str) and len(value) > limits.characters:
                 value, problem = value[: limits.characters], f"cut at {limits.characters} characters"
             values[column] = value
@@ -47,9 +53,8 @@ class Tabular(Modality):
                 problems[column] = problem
         if all(value is None for value in values.values()):
             return Missing(", ".join(sorted(set(problems.values()))) or "empty")
-        dates = frozenset(column for column, kind in zip(input.columns, input.kinds, strict=True) if kind == "date")
         notes = tuple(f"{column}: {problem}" for column, problem in problems.items())
-        return Record(values=values, dates=dates, notes=notes)
+        return Record(values=values, dates=by.dates, notes=notes)
 
     def size(self, sample: Record) -> int:
         """The number of cells that hold a value."""
@@ -88,3 +93,25 @@ class Tabular(Modality):
             "raw": f"{__name__}.raw:Raw",
             "scratch": f"{__name__}.scratch:Scratch",
         }
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of an input by kind, with their parsers: the same for every row."""
+
+    parsers: tuple[tuple[str, Parse], ...]
+    numbers: tuple[str, ...]
+    others: tuple[tuple[str, Parse], ...]
+    dates: frozenset[str]
+
+
+@lru_cache(maxsize=256)
+def _by_kind(columns: tuple[str, ...], kinds: tuple[str, ...]) -> _Columns:
+    kind = dict(zip(columns, kinds, strict=True))
+    parsers = tuple((column, parser(kind[column])) for column in columns)
+    return _Columns(
+        parsers,
+        tuple(column for column in columns if kind[column] == "number"),
+        tuple((column, parse) for column, parse in parsers if kind[column] != "number"),
+        frozenset(column for column in columns if kind[column] == "date"),
+    )

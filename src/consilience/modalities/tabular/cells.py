@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
@@ -63,6 +63,18 @@ def number(cell: Cell) -> Parsed:
     return (None, INFINITE) if math.isinf(value) else (value, "")
 
 
+def numbers(cells: Sequence[Cell]) -> list[float] | None:
+    """What `number` says of each, at once, where all are finite numbers as they most often are; None: ask it."""
+    types = set(map(type, cells))
+    if not (types <= {float, int} or (types == {str} and "_" not in "".join(cells))):
+        return None
+    try:
+        values = list(map(float, cells))
+    except (ValueError, OverflowError):
+        return None
+    return values if math.isfinite(sum(values)) else None
+
+
 def day(cell: Cell) -> Parsed:
     """Days since 1970-01-01, with the time of day as a fraction. A time with an offset is moved to UTC."""
     if empty(cell):
@@ -105,10 +117,12 @@ def category(cell: Cell) -> Parsed:
     return None, NOT_A_CATEGORY
 
 
-PARSERS: dict[str, Callable[[Cell], Parsed]] = {"number": number, "category": category, "date": day}
+Parse = Callable[[Cell], Parsed]
+
+PARSERS: dict[str, Parse] = {"number": number, "category": category, "date": day}
 
 
-def parser(kind: str) -> Callable[[Cell], Parsed]:
+def parser(kind: str) -> Parse:
     """The parser of a kind of column. Raises ConsilienceError for a kind that does not exist."""
     if kind not in PARSERS:
         raise fail(f"a tabular column of kind {kind!r}", "number, category or date", nearest(kind, PARSERS))

@@ -55,6 +55,23 @@ class Scale(BaseModel):
         return scaled / math.sqrt(1.0 + (scaled / 3.0) ** 2)
 
 
+class Scales:
+    """Those of several columns at once, as `Scale` has them."""
+
+    def __init__(self, scales: Sequence[Scale]) -> None:
+        self.medians = np.array([scale.median for scale in scales])
+        self.factors = np.array([scale.factor for scale in scales])
+
+    def __call__(self, found: np.ndarray) -> np.ndarray:
+        """[Q] float64 in -3..3, of a value for each column; 0 for NaN, which is what stands for a missing one."""
+        with np.errstate(over="ignore"):
+            shifted = np.minimum(np.maximum(found - self.medians, -_LARGEST), _LARGEST)
+            scaled = np.minimum(np.maximum(shifted * self.factors, -_FAR), _FAR)
+        made = scaled / np.sqrt(1.0 + np.square(scaled / 3.0))
+        made[np.isnan(found)] = 0.0
+        return made
+
+
 class Learned(BaseModel):
     """By column; a column has a scale (numbers and dates) or categories (most frequent first), or neither."""
 

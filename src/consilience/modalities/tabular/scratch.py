@@ -23,7 +23,16 @@ from torch import Tensor, nn
 from consilience.encoders.base import Encoder, Received
 from consilience.encoders.body import Body
 from consilience.errors import fail
-from consilience.modalities.tabular.learned import PHASES, Learned, categories_of, columns_of, phases, restored, scales_of
+from consilience.modalities.tabular.learned import (
+    PHASES,
+    Learned,
+    Scales,
+    categories_of,
+    columns_of,
+    phases,
+    restored,
+    scales_of,
+)
 from consilience.modalities.tabular.record import Record, Value
 from consilience.types import Input, Sample, State, Tokens
 
@@ -103,6 +112,9 @@ class Scratch(Encoder):
             )
         self.width = config.width
         self.kinds = {kind: columns for kind in ("number", "date", "category") if (columns := columns_of(input, kind))}
+        self.places = {
+            kind: np.array([input.columns.index(column) for column in columns]) for kind, columns in self.kinds.items()
+        }
         self.share = math.ceil(len(input.columns) / config.tokens)
         self.length = math.ceil(len(input.columns) / self.share)
         places = {column: place for place, column in enumerate(column for columns in self.kinds.values() for column in columns)}
@@ -117,6 +129,9 @@ class Scratch(Encoder):
 
     def _take(self, learned: Learned) -> None:
         self.learned = learned
+        self.scales = {
+            kind: Scales([learned.scales[column] for column in self.kinds.get(kind, ())]) for kind in ("number", "date")
+        }
         self.codes: dict[str, dict[Value, int]] = {
             column: {name: code for code, name in enumerate(names, start=1)} for column, names in learned.categories.items()
         }
@@ -135,16 +150,20 @@ class Scratch(Encoder):
         What stands for a missing cell is covered by the mask.
         """
         assert isinstance(sample, Record)
-        cells, scales = sample.values, self.learned.scales
-        prepared = {"mask": np.array([cells[column] is not None for column in self.input.columns])}
+        cells = sample.values
+        prepared = {"mask": np.empty(len(self.input.columns), bool)}
         for kind, columns in self.kinds.items():
-            if kind == "number":
-                prepared[kind] = np.array([scales[column](cells[column]) for column in columns], dtype=np.float32)
-            elif kind == "date":
-                rows = [(scales[column](cells[column]), *phases(float(cells[column] or 0.0))) for column in columns]
-                prepared[kind] = np.array(rows, dtype=np.float32)
-            else:
+            found = list(map(cells.__getitem__, columns))
+            if kind == "category":
                 prepared[kind] = np.array([self.codes[column].get(cells[column], 0) for column in columns], dtype=np.int64)
+                prepared["mask"][self.places[kind]] = [cell is not None for cell in found]
+                continue
+            values = np.array(found, np.float64)  # NaN for None
+            prepared["mask"][self.places[kind]] = values == values
+            prepared[kind] = self.scales[kind](values).astype(np.float32)
+            if kind == "date":
+                turns = np.array([phases(days or 0.0) for days in found], np.float32)  # type: ignore[arg-type]
+                prepared[kind] = np.column_stack([prepared[kind], turns])
         return {key: torch.from_numpy(value) for key, value in prepared.items()}
 
     def received(self, sample: Sample) -> Mapping[str, Received]:

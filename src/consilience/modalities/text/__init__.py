@@ -65,7 +65,8 @@ class Passage(Sample):
 
 def words(text: str) -> list[str]:
     """The words that encoders see, in order: lower-case runs of letters, digits and marks; Han and kana one by one."""
-    return _WORD.findall(_SINGLE.sub(r" \g<0> ", text.lower()))
+    lower = text.lower()
+    return _WORD.findall(lower if lower.isascii() else _SINGLE.sub(r" \g<0> ", lower))
 
 
 def _spans(text: str) -> list[tuple[int, int]]:

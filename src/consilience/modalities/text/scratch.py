@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import ClassVar, Self
 from zlib import crc32
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
@@ -30,17 +31,17 @@ _LONG = 40  # what has more characters is seldom a word
 _SPREAD = 0.1  # deviation of the vectors at the start
 
 
-def subwords(word: str, buckets: int) -> tuple[int, ...]:
-    """Ids in 1..buckets of the word and its runs of characters; 0 is kept free for padding."""
+def subwords(word: str, buckets: int) -> np.ndarray:
+    """int64: ids in 1..buckets of the word and its runs of characters; 0 is kept free for padding."""
     return _cached_subwords(word, buckets) if len(word) <= _LONG else _subwords(word, buckets)
 
 
-def _subwords(word: str, buckets: int) -> tuple[int, ...]:
+def _subwords(word: str, buckets: int) -> np.ndarray:
     padded = f"<{word}>"
     sizes = range(_SHORTEST, min(_LONGEST, len(padded) - 1) + 1)
     head = padded[: _LONG + 2]
     pieces = [padded, *(head[start : start + size] for size in sizes for start in range(len(head) - size + 1))]
-    return tuple(1 + crc32(piece.encode()) % buckets for piece in pieces)
+    return np.array([1 + crc32(piece.encode()) % buckets for piece in pieces])
 
 
 _cached_subwords = lru_cache(maxsize=50_000)(_subwords)  # long words stay out, so that the cache stays small
@@ -77,8 +78,8 @@ class Scratch(Encoder):
         assert isinstance(sample, Passage), f"the text stem takes a Passage, not {type(sample).__name__}"
         found = [subwords(word, self.buckets) for word in words(sample.text)[: self.length] or [""]]
         return {
-            "ids": torch.tensor([index for word in found for index in word]),
-            "counts": torch.tensor([len(word) for word in found]),
+            "ids": torch.from_numpy(np.concatenate(found)),
+            "counts": torch.from_numpy(np.fromiter(map(len, found), np.int64, len(found))),
         }
 
     def received(self, sample: Sample) -> Mapping[str, Received]:
