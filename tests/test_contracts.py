@@ -264,6 +264,25 @@ def test_modality_damages_by_severity(name: str) -> None:
         assert not all(same(encoder.prepare(a), encoder.prepare(b)) for a, b in zip(samples, broken, strict=True))
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_severer_damage_takes_samples_further_away(name: str) -> None:
+    """The short form of `benchmarks/damage.py`, which measures what damage does to the score of a model."""
+    kind, _, samples = read_all(name)
+    encoder, _ = make_encoder(name, "descriptor")
+    clean = encode(encoder, samples, encoder.length).values
+    for damage in kind.corruptions.values():
+        away = [0.0]
+        for severity in (0.25, 0.5, 0.75, 1.0):
+            drawn = [
+                damage(sample, severity, np.random.default_rng([draw, row]))
+                for draw in range(3)
+                for row, sample in enumerate(samples)
+            ]
+            moved = encode(encoder, drawn, encoder.length).values - clean.repeat(3, 1, 1)
+            away.append(float(moved.flatten(1).norm(dim=1).mean()))
+        assert all(a <= b for a, b in itertools.pairwise(away)) and 0 < away[1] < away[-1], away
+
+
 @pytest.mark.parametrize("name", EXAMPLES | LISTS)
 def test_modality_takes_samples_apart(name: str) -> None:
     kind, _, samples = read_all(name)
