@@ -242,11 +242,12 @@ def test_show_writes_the_page_of_a_row(cli: Any, path: Path, tmp_path: Path) -> 
     assert [item.name for item in out.parent.iterdir()] == [out.name]
 
 
-@pytest.mark.parametrize("what", ["modalities", "encoders", "fusions", "tasks", "predictors", "recipe"])
+@pytest.mark.parametrize("what", ["modalities", "encoders", "fusions", "tasks", "predictors", "findings", "recipe"])
 def test_list(what: str, cli: Any) -> None:
     code, out, _ = cli("list", what)
     assert code == 0
     known = {"modalities": "image", "encoders": "descriptor", "fusions": "concat", "tasks": "regression", "predictors": "trees"}
+    known["findings"] = "target-leak"
     assert known.get(what, "split.valid") in out
 
 

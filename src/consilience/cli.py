@@ -196,9 +196,9 @@ def predict(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="modalities, encoders, fusions, tasks, predictors or recipe.")] = "modalities",
+    what: Annotated[str, typer.Argument(help="modalities, encoders, fusions, tasks, predictors, findings or recipe.")] = "modalities",
 ) -> None:
-    """List what is installed, or every key of the recipe."""
+    """List what is installed, what the audit looks for, or every key of the recipe."""
     from consilience import component
 
     if what in component.KINDS:
@@ -213,12 +213,16 @@ def list_(
             for kind, path in modality(name).encoders().items()
         ]
         _print_table(("modality", "encoder", "what"), rows)
+    elif what == "findings":
+        from consilience.evidence.audit import KINDS
+
+        _print_table(("finding", "what"), sorted(KINDS.items()))
     elif what == "recipe":
         from consilience.recipe import keys
 
         _print_table(("key", "type", "default", "what"), [(key.path, key.type, key.default, key.description) for key in keys()])
     else:
-        raise fail(f"list {what!r}", "something that can be listed", nearest(what, (*component.KINDS, "encoders", "recipe")))
+        raise fail(f"list {what!r}", "something that can be listed", nearest(what, (*component.KINDS, "encoders", "findings", "recipe")))
 
 
 def program() -> None:
