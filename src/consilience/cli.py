@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-TABLE = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV (also compressed) or Parquet file.")]
+TABLE = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV, TSV, JSON, JSON lines, Parquet, Arrow or Feather file.")]
 RUN = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `consilience train` left behind.")]
 ROOT = Annotated[Path | None, typer.Option(help="Folder that media paths are relative to; default: the table's.")]
 RECIPE = Annotated[Path | None, typer.Option(help="A YAML recipe, laid over the preset.")]
@@ -40,6 +40,7 @@ TEST = Annotated[Path | None, typer.Option(help="A separate table whose rows are
 GROUP = Annotated[str | None, typer.Option(help="Rows with one value of this column stay on one side.")]
 EXCLUDE = Annotated[list[str] | None, typer.Option(help="Columns to leave out, separated by commas.")]
 OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")]
+LISTS = ("modalities", "encoders", "fusions", "tasks", "predictors", "findings", "recipe")
 
 
 @app.command()
@@ -196,7 +197,7 @@ def predict(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="modalities, encoders, fusions, tasks, predictors, findings or recipe.")] = "modalities",
+    what: Annotated[str, typer.Argument(help=", ".join(LISTS))] = "modalities",
 ) -> None:
     """List what is installed, what the audit looks for, or every key of the recipe."""
     from consilience import component
@@ -222,7 +223,7 @@ def list_(
 
         _print_table(("key", "type", "default", "what"), [(key.path, key.type, key.default, key.description) for key in keys()])
     else:
-        raise fail(f"list {what!r}", "something that can be listed", nearest(what, (*component.KINDS, "encoders", "findings", "recipe")))
+        raise fail(f"list {what!r}", "something that can be listed", nearest(what, LISTS))
 
 
 def program() -> None:
