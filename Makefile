@@ -31,7 +31,7 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -m "not slow" --timeout=120 --session-timeout=600
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" --timeout=120 --session-timeout=600
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing Consilience and the demo's data into $(VENV) ..."
