@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,37 @@ def plain_type(type: pa.DataType) -> pa.DataType:
         return pa.large_binary()
     if pa.types.is_timestamp(type) and type.unit == "ns":  # Python's datetime ends at microseconds
         return pa.timestamp("us", type.tz)
+    if pa.types.is_list(type):
+        return pa.list_(_inner(type.value_field))
+    if pa.types.is_large_list(type):
+        return pa.large_list(_inner(type.value_field))
+    if pa.types.is_fixed_size_list(type):
+        return pa.list_(_inner(type.value_field), type.list_size)
+    if pa.types.is_struct(type):
+        return pa.struct([_inner(field) for field in type.fields])
     return type
+
+
+def _inner(field: pa.Field) -> pa.Field:
+    """The field of a nested type with its plain type; Arrow casts no dictionary of views, and can take it as it is."""
+    views = pa.types.is_dictionary(field.type) and field.type.value_type in (pa.string_view(), pa.binary_view())
+    return field if views else field.with_type(plain_type(field.type))
 
 
 def column_of(cells: list[Any]) -> tuple[pa.Array, bool]:
     """Python objects -> an Arrow column; as text where their types do not go together, and then True."""
-    try:
-        return pa.array(cells), False
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([written(cell) for cell in cells], pa.string()), True
+    with suppress(pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        column = pa.array(cells)
+        if not _bent(column.type, cells):
+            return column, False
+    return pa.array([written(cell) for cell in cells], pa.string()), True
+
+
+def _bent(kind: pa.DataType, cells: list[Any]) -> bool:
+    """Arrow takes True for 1.0 after a float, and leaves the time of day out after a date."""
+    if pa.types.is_floating(kind):
+        return bool in set(map(type, cells))
+    return pa.types.is_date(kind) and any(issubclass(found, datetime) for found in set(map(type, cells)))
 
 
 def mixed(names: Iterable[str]) -> tuple[str, ...]:
@@ -80,7 +103,9 @@ def mixed(names: Iterable[str]) -> tuple[str, ...]:
 def written(cell: Any) -> str | None:
     if cell is None or cell != cell:
         return None
-    return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, default=str)
+    if isinstance(cell, bool | int | float | list | tuple | dict):
+        return json.dumps(cell, ensure_ascii=False, default=str)
+    return str(cell)
 
 
 def plain(cells: pa.Array) -> pa.Array:

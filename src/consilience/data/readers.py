@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
@@ -59,25 +61,35 @@ class _Text(io.RawIOBase):
         self.stream = pa.input_stream(str(path), compression=compression)
         self.path = path
         self.last = b""
-        self.seen = False
+        self.held = b""
+        self.lock = threading.Lock()  # Arrow reads ahead in a thread of its own, still while this is closed
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        found = self.stream.read(len(buffer))
+        with self.lock:
+            return self._read(buffer)
+
+    def _read(self, buffer: Any) -> int:
+        found = self.held
+        while len(found) < len(buffer) and (more := self.stream.read(len(buffer) - len(found))):
+            found += more
         if b"\0" in found:
             raise fail(f"{self.path} holds NUL bytes", "text in UTF-8", "save it as UTF-8 (it may be UTF-16)")
-        if not found and self.last not in (b"", b"\n", b"\r"):
-            found = b"\n"  # without it, Arrow takes a line of names alone for nothing
+        if len(found) < len(buffer) and (found[-1:] or self.last) not in (b"", b"\n", b"\r"):
+            found += b"\n"  # without it, Arrow takes a line of names alone for nothing
         self.last = found[-1:] or self.last
-        self.seen = self.seen or bool(found.removeprefix(codecs.BOM_UTF8).strip())
+        # Arrow drops a line feed that begins a block after a carriage return, even one in quotes: they stay together.
+        self.held = b"\r" if len(found) > 1 and self.last == b"\r" else b""
+        found = found[: len(found) - len(self.held)]
         buffer[: len(found)] = found
         return len(found)
 
     def close(self) -> None:
-        self.stream.close()
-        super().close()
+        with self.lock:
+            self.stream.close()
+            super().close()
 
 
 def _csv(path: Path, compression: str | None, separator: str = ",") -> Read:
@@ -86,7 +98,8 @@ def _csv(path: Path, compression: str | None, separator: str = ",") -> Read:
     if not head.removeprefix(codecs.BOM_UTF8).strip():
         raise fail(f"{path} is empty", "a line of column names and at least one row")
     notes = []
-    names = head.removeprefix(codecs.BOM_UTF8).lstrip().splitlines()[0].decode("utf-8", "replace")
+    unquoted = re.sub(rb'"[^"]*"', b'""', head.removeprefix(codecs.BOM_UTF8).lstrip())
+    names = unquoted.splitlines()[0].decode("utf-8", "replace")
     if separator == "," and "," not in names:
         separator = next((sign for sign in _SEPARATORS if sign in names), separator)
         if separator != ",":
@@ -96,7 +109,8 @@ def _csv(path: Path, compression: str | None, separator: str = ",") -> Read:
         try:
             return _parsed(path, compression, pacsv.ReadOptions(block_size=block, use_threads=False), parsing), tuple(notes)
         except pa.ArrowInvalid as error:
-            if "straddling" not in str(error):
+            longer = "Empty CSV file or block" in str(error) and block != BLOCKS[-1]  # the line of names
+            if "straddling" not in str(error) and not longer:
                 raise
     raise fail(
         f"{path} has a row of more than {BLOCKS[-1] >> 20} MB, or a quote that is not closed",
@@ -106,7 +120,7 @@ def _csv(path: Path, compression: str | None, separator: str = ",") -> Read:
 
 
 def _parsed(path: Path, compression: str | None, reading: pacsv.ReadOptions, parsing: pacsv.ParseOptions) -> pa.Table:
-    with io.BufferedReader(_Text(path, compression), 1 << 20) as stream, pacsv.open_csv(stream, reading, parsing) as reader:
+    with _Text(path, compression) as stream, pacsv.open_csv(stream, reading, parsing) as reader:
         columns = reader.schema.names
     strings = pacsv.ConvertOptions(
         column_types={name: pa.string() for name in columns},
@@ -115,10 +129,7 @@ def _parsed(path: Path, compression: str | None, reading: pacsv.ReadOptions, par
         quoted_strings_can_be_null=True,
     )
     tail = _Tail(path)
-    with (
-        io.BufferedReader(_Text(path, compression), 1 << 20) as stream,
-        pacsv.open_csv(stream, reading, parsing, strings) as reader,
-    ):
+    with _Text(path, compression) as stream, pacsv.open_csv(stream, reading, parsing, strings) as reader:
         table = kept(reader.schema, tail.watch(reader))
     tail.check(path, compression)
     return table

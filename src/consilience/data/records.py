@@ -120,18 +120,35 @@ def _from_records(path: Path, records: Callable[[], Iterator[Any]]) -> Read:
         for name in dict.fromkeys(key for record in batch for key in record):
             column, text = column_of([record.get(name) for record in batch])
             types[name] = None if text else _common(types.get(name, pa.null()), column.type)
-    schema = pa.schema([pa.field(name, pa.string() if kind is None else _filled(kind)) for name, kind in types.items()])
-    texts = [name for name, kind in types.items() if kind is None]
+    while True:
+        schema = pa.schema([pa.field(name, pa.string() if kind is None else _filled(kind)) for name, kind in types.items()])
+        texts = [name for name, kind in types.items() if kind is None]
+        try:
+            return kept(schema, _cells(_batched(path, records()), schema, texts)), mixed(texts)
+        except _Unfit as unfit:  # a whole number that no float is, among floats: only the cells tell, not their types
+            types[unfit.column] = None
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in _batched(path, records()):
-            columns = []
-            for field in schema:
-                cells = [record.get(field.name) for record in batch]
+
+class _Unfit(Exception):  # noqa: N818 - no error: the column is read as text instead
+    """Cells of a column do not fit the type that was found for it."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
+def _cells(batches: Iterator[list[dict[str, Any]]], schema: pa.Schema, texts: list[str]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        columns = []
+        for field in schema:
+            cells = [record.get(field.name) for record in batch]
+            try:
                 columns.append(pa.array([written(cell) for cell in cells] if field.name in texts else cells, field.type))
-            yield pa.record_batch(columns, schema=schema)
-
-    return kept(schema, batches()), mixed(texts)
+            except pa.ArrowInvalid:
+                if field.name in texts:
+                    raise
+                raise _Unfit(field.name) from None
+        yield pa.record_batch(columns, schema=schema)
 
 
 def _batched(path: Path, records: Iterator[Any]) -> Iterator[list[dict[str, Any]]]:

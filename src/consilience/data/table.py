@@ -179,7 +179,10 @@ def read_table(source: Any, media_root: Path | str | None = None) -> Table:
     if root is not None and not root.is_dir():
         raise fail(f"the media root {root} is no folder", "the folder that media paths are relative to", "check --media-root")
     if not isinstance(source, str | Path):
-        data, notes = _taken(source)
+        try:
+            data, notes = _taken(source)
+        except UnicodeEncodeError as error:
+            raise fail(f"the table holds text that is no Unicode: {error}", "whole characters", "mend the text") from None
         return _checked(Table(data, "the table", ((0, (root or Path()).absolute()),), notes))
     path = Path(source)
     if not path.is_file():
@@ -190,7 +193,7 @@ def read_table(source: Any, media_root: Path | str | None = None) -> Table:
         read = read_file(path)
     except ConsilienceError:
         raise
-    except (ValueError, pa.ArrowException, OSError) as error:  # UnicodeDecodeError and ArrowInvalid are ValueErrors
+    except (ValueError, pa.ArrowException, OSError, RecursionError) as error:  # ArrowInvalid is a ValueError
         advice = "save it as UTF-8" if "utf" in str(error).lower() else "mend the file, or write it again"
         form = path.name.partition(".")[2] or "table"
         raise fail(f"{path} cannot be read: {' '.join(str(error).split())}", f"a {form} file", advice) from None
