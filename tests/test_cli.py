@@ -392,23 +392,77 @@ def test_the_program_ends_with_code_2_and_without_a_traceback(path: Path) -> Non
     assert subprocess.run([*command[:3], "list", "tasks"], capture_output=True).returncode == 0
 
 
-def test_an_interrupted_training_leaves_its_run_and_exit_code_130(
-    cli: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def interrupted(monkeypatch: pytest.MonkeyPatch, stop: BaseException) -> None:
+    """Training is stopped in the refit, which is the second `fit`, and in all that follow."""
     calls = iter(range(9))
     fit = linear.Linear.fit
 
     def stopped(self: Any, *args: Any) -> None:
         if next(calls):
-            raise KeyboardInterrupt
+            raise stop
         fit(self, *args)
 
     monkeypatch.setattr(linear.Linear, "fit", stopped)
-    code, out, err = cli("train", path, "--target", "answer", "--set", TINY, "--out", tmp_path / "run")
-    assert code == 130
-    assert out.splitlines()[-1].startswith(f"run: {tmp_path / 'run'} (") and out.splitlines()[-1].endswith(", interrupted")
-    assert "interrupted: nothing is refitted" in err
-    assert load(tmp_path / "run").interrupted
-    code, out, err = cli("train", path, "--target", "answer", "--set", TINY, "--out", tmp_path / "other")
-    assert code == 130
-    assert not (tmp_path / "other").exists()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_an_interrupted_training_leaves_its_run_and_is_gone_on_with(
+    cli: Any, path: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupted(patch, KeyboardInterrupt())
+        code, said, err = cli("train", path, "--target", "answer", "--set", TINY, "--out", out)
+        assert code == 130
+        assert said.splitlines()[-1].startswith(f"run: {out} (") and said.splitlines()[-1].endswith(", interrupted")
+        assert "interrupted: nothing is refitted" in err
+        assert f"go on with: consilience train --resume {out}" in err
+        assert load(out).interrupted
+        code, _, err = cli("train", path, "--target", "answer", "--set", TINY, "--out", tmp_path / "other")
+        assert code == 130
+        assert not (tmp_path / "other").exists()
+    code, said, _ = cli("train", "--resume", out)
+    assert code == 0
+    assert files(out) == files(run)
+    assert not (tmp_path / ".run.training").exists()
+
+
+def test_a_training_that_was_cut_off_is_gone_on_with(
+    cli: Any, path: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupted(patch, SystemExit(143))
+        code, _, err = cli("train", path, "--target", "answer", "--set", TINY, "--out", out)
+    assert code == 143
+    assert f"go on with: consilience train --resume {out}" in err
+    assert not out.exists()
+    code, _, err = cli("train", path, "--target", "answer", "--set", TINY, "--out", out)
+    assert code == 2
+    assert f"holds an unfinished training of {out}" in err and f"consilience train --resume {out}" in err
+    monkeypatch.chdir(tmp_path)
+    assert cli("train", "--resume", "run")[0] == 0
+    assert files(out) == files(run)
+    code, _, err = cli("train", "--resume", out)
+    assert code == 2
+    assert "there is no unfinished training of" in err
+
+
+def test_what_goes_on_takes_no_other_options(cli: Any, path: Path, tmp_path: Path) -> None:
+    for more in ((path,), ("--target", "answer"), ("--seed", 1), ("--overwrite",), ("--strict",), ("--set", "seed=1")):
+        code, _, err = cli("train", "--resume", tmp_path / "run", *more)
+        assert code == 2 and "--resume has other options or a table beside it" in err
+    code, _, err = cli("train")
+    assert code == 2 and "no table is named" in err
+
+
+def test_to_overwrite_begins_anew(cli: Any, path: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, options = tmp_path / "run", ("--target", "answer", "--set", TINY)
+    with monkeypatch.context() as patch:
+        interrupted(patch, SystemExit(143))
+        cli("train", path, *options, "--seed", 5, "--out", out)
+    assert cli("train", path, *options, "--out", out, "--overwrite")[0] == 0
+    assert files(out) == files(run)

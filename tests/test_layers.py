@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "consilience"
 
 LAYERS = {
-    **dict.fromkeys(("errors", "types", "component", "progress", "files"), 0),
+    **dict.fromkeys(("errors", "types", "component", "progress", "files", "checkpoint"), 0),
     **dict.fromkeys(("nn", "media", "sound", "metrics", "boosted"), 1),
     "encoders": 2,
     **dict.fromkeys(("modalities", "fusions", "tasks"), 3),
@@ -22,16 +22,18 @@ LAYERS = {
     **dict.fromkeys(("predictors", "select", "run"), 7),
     "evidence": 8,
     **dict.fromkeys(("pipeline", "estimator"), 9),
-    "cli": 10,
+    **dict.fromkeys(("unfinished", "cli"), 10),
 }
 PLUGINS = ("modalities", "fusions", "tasks", "predictors")
 SAME_LAYER_ORDER = {
     "component": {"errors"},
     "files": {"errors"},
+    "checkpoint": {"errors", "files", "types"},
     "model": {"data"},
     "select": {"predictors"},
     "run": {"predictors", "select"},
     "estimator": {"pipeline"},
+    "cli": {"unfinished"},
 }
 """Within a layer, who may import whom; anything else of one layer is independent, or inside one folder."""
 

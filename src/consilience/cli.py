@@ -29,7 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-TABLE = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV, TSV, JSON, JSON lines, Parquet, Arrow or Feather file.")]
+TABLE_HELP = "A CSV, TSV, JSON, JSON lines, Parquet, Arrow or Feather file."
+TABLE = Annotated[Path, typer.Argument(metavar="TABLE", help=TABLE_HELP)]
 RUN = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `consilience train` left behind.")]
 ROOT = Annotated[Path | None, typer.Option(help="Folder that media paths are relative to; default: the table's.")]
 RECIPE = Annotated[Path | None, typer.Option(help="A YAML recipe, laid over the preset.")]
@@ -112,7 +113,7 @@ def show(
 
 @app.command()
 def train(
-    table: TABLE,
+    table: Annotated[Path | None, typer.Argument(metavar="TABLE", help=TABLE_HELP)] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict; the recipe may name it instead.")] = None,
     recipe: RECIPE = None,
     preset: PRESET = "balanced",
@@ -127,27 +128,23 @@ def train(
     overwrite: OVERWRITE = False,
     seed: Annotated[int | None, typer.Option(help="Fixes every random choice.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Train only where the audit finds nothing.")] = False,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with the training of this run; alone.")] = None,
 ) -> None:
     """Train on a table; with a test part, score it once at the end."""
-    from consilience import pipeline
-    from consilience.progress import Bars
-    from consilience.run import check_place
+    from consilience.unfinished import begun, resumed, trained
 
-    check_place(out, overwrite)
     started = time.monotonic()
-    settings = _settings(set_, exclude=exclude, split=split, group=group, metric=metric, seed=seed)
-    run = pipeline.fit(
-        table,
-        target,
-        recipe=recipe,
-        preset=preset,
-        settings=settings,
-        test=test,
-        media_root=media_root,
-        strict=strict,
-        progress=Bars(),
-    )
-    run.save(out, overwrite=overwrite)
+    if resume is not None:
+        others = (table, target, recipe, set_, metric, split, test, group, exclude, media_root, seed)
+        if any(other is not None for other in others) or strict or overwrite:
+            raise fail("--resume has other options or a table beside it", "--resume RUN alone", "it knows them from its start")
+        out, request = resume, resumed(resume)
+    elif table is None:
+        raise fail("no table is named", "consilience train TABLE, or --resume RUN", "name one")
+    else:
+        settings = _settings(set_, exclude=exclude, split=split, group=group, metric=metric, seed=seed)
+        request = begun(out, overwrite, table, target, recipe, preset, settings, test, media_root, strict)
+    run = trained(out, request, overwrite or resume is not None)
     ranked = [(name, f"{value:.4f}") for name, value in run.selection.valid.items()]
     _print_table(("predictor", f"valid {run.selection.metric}"), ranked)
     print(f"chosen: {run.selection.reasons[0]}")

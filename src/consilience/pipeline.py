@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from consilience import component
+from consilience.checkpoint import Checkpoints, training
 from consilience.data.schema import infer_schema
 from consilience.data.split import Facts, Splits, split
 from consilience.data.store import Store
@@ -21,7 +23,7 @@ from consilience.evidence.inspection import Inspection, examine, fault
 from consilience.predictors.base import Context, Predictor
 from consilience.progress import Budget, Progress, Silent
 from consilience.recipe import Recipe, make_recipe
-from consilience.run import Run, estimate, load
+from consilience.run import Run, estimate, load, version
 from consilience.select import answer, select
 from consilience.tasks.base import Task
 from consilience.types import Schema
@@ -40,6 +42,7 @@ def fit(
     media_root: Path | str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
+    checkpoints: Checkpoints | Path | str | None = None,
 ) -> Run:
     """Train on a table and return the run; nothing is written until `run.save`.
 
@@ -49,6 +52,8 @@ def fit(
     test        a separate table whose rows are the test part
     media_root  the folder that media paths are relative to; default: the folder of the file
     strict      train only where the audit finds nothing
+    checkpoints  a folder to keep in what is trained so far; the same call goes on from there, to the same run. It is left
+                behind: remove it when the run is saved (`consilience.checkpoint.finished`)
 
     Raises ConsilienceError, with everything that is wrong, before anything is trained. A KeyboardInterrupt (Ctrl-C) ends the
     training: what is of use by then is selected of and tested, nothing is refitted, and the run is marked `interrupted`.
@@ -65,14 +70,18 @@ def fit(
     context = fit_task(view, splits, recipe, task)
     show_plan(progress, view, splits, task)
     check(Examined(view, recipe, task, splits), strict, progress)
-    budget = Budget(device(recipe.device), progress)
-    predictors = train(predictors, view, splits, context, recipe, budget)
-    selection = select(predictors, view, splits.valid, context, recipe.select)
-    scores = answer(selection, predictors, view, splits.valid, task).scores
-    metrics = {"valid": estimate(task, scores, view, splits.valid, recipe.seed)}
-    chosen = {name: predictors[name] for name in selection.needed}
-    if recipe.refit and not budget.stop.is_set():
-        chosen = refit(chosen, view, splits, context, recipe, budget)
+    if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
+        checkpoints = Checkpoints(Path(checkpoints))
+    budget = Budget(device(recipe.device), progress, checkpoints=checkpoints)
+    about = {"table": view.table.digest(), "recipe": recipe.dump(), "version": version()}
+    with training(checkpoints, about) if checkpoints is not None else nullcontext():
+        predictors = train(predictors, view, splits, context, recipe, budget)
+        selection = select(predictors, view, splits.valid, context, recipe.select)
+        scores = answer(selection, predictors, view, splits.valid, task).scores
+        metrics = {"valid": estimate(task, scores, view, splits.valid, recipe.seed)}
+        chosen = {name: predictors[name] for name in selection.needed}
+        if recipe.refit and not budget.stop.is_set():
+            chosen = refit(chosen, view, splits, context, recipe, budget)
     if len(splits.test):
         scores = answer(selection, chosen, view, splits.test, task).scores
         metrics["test"] = estimate(task, scores, view, splits.test, recipe.seed)
@@ -233,14 +242,37 @@ def train(
     trained: dict[str, Predictor] = {}
     with budget.interruptible(lambda: bool(trained)):
         for name, predictor in predictors.items():
-            predictor.fit(view, splits.train, splits.valid, context, generator(recipe, name), budget)
-            trained[name] = predictor
+            own, rng = budget.below("train", name), generator(recipe, name)
+            trained[name] = fitted(predictor, view, splits.train, splits.valid, context, rng, own)
             budget.progress.say(f"  trained {name}")
             if budget.stop.is_set():
                 break
     if budget.stop.is_set():
         budget.progress.say(f"interrupted: {', '.join(trained)} kept as trained so far; Ctrl-C again keeps nothing")
     return trained
+
+
+def fitted(
+    predictor: Predictor,
+    view: View,
+    rows: np.ndarray,
+    valid: np.ndarray | None,
+    context: Context,
+    rng: np.random.Generator,
+    budget: Budget,
+) -> Predictor:
+    """The predictor, fitted; or as it was kept, where a training that was cut off had fitted it."""
+    checkpoints = budget.checkpoints
+    state = checkpoints.get("predictor") if checkpoints is not None else None
+    if state is not None:
+        predictor = predictor.taken(state, view.schema, context.task)
+        predictor.place(budget.device)
+        return predictor
+    predictor.fit(view, rows, valid, context, rng, budget)
+    if checkpoints is not None and not budget.stop.is_set():  # what a person ended can be gone on with
+        checkpoints.put("predictor", predictor.kept())
+        checkpoints.drop("network")
+    return predictor
 
 
 def refit(
@@ -251,14 +283,14 @@ def refit(
     All or none: the weights that selection gave them are for predictors of a kind.
     """
     rows = np.sort(np.concatenate([splits.train, splits.valid]))
-    fitted: dict[str, Predictor] = {}
+    again: dict[str, Predictor] = {}
     with budget.interruptible(lambda: True):
         for name, predictor in predictors.items():
-            fitted[name] = type(predictor)(config=predictor.settled(), schema=view.schema)
-            fitted[name].fit(view, rows, None, context, generator(recipe, name), budget)
+            new = type(predictor)(config=predictor.settled(), schema=view.schema)
+            again[name] = fitted(new, view, rows, None, context, generator(recipe, name), budget.below("refit", name))
             budget.progress.say(f"  refitted {name} on train and valid")
     if not budget.stop.is_set():
-        return fitted
+        return again
     budget.progress.say("interrupted: nothing is refitted; Ctrl-C again keeps nothing")
     return predictors
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from consilience.checkpoint import Checkpoints
 
 Advance = Callable[[int, str], None]
 """(steps done since the last call, a short note to show beside the bar)"""
@@ -69,12 +72,20 @@ class Budget:
     """What a predictor may use while it trains: the device, where to report to, and whether the person wants it to end.
 
     `stop` is set by a predictor that was interrupted (Ctrl-C) and is of use as it is: training ends there, and what there is
-    is kept. One that is of no use yet lets the KeyboardInterrupt through.
+    is kept. One that is of no use yet lets the KeyboardInterrupt through. `checkpoints` are for what takes long.
     """
 
     device: str
     progress: Progress
     stop: Event = field(default_factory=Event)
+    checkpoints: Checkpoints | None = None
+
+    def below(self, *names: str) -> Budget:
+        """The same, with the checkpoints of a part."""
+        checkpoints = self.checkpoints
+        for name in names:
+            checkpoints = checkpoints.below(name) if checkpoints is not None else None
+        return replace(self, checkpoints=checkpoints)
 
     @contextmanager
     def interruptible(self, useful: Callable[[], bool]) -> Iterator[None]:

@@ -157,7 +157,7 @@ class Run:
             write_json(part / "metrics.json", _plain(self.metrics))
             (part / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
             kinds = {name: _predictor_kind(self.recipe, name) for name in self.selection.needed}
-            head = {"format": FORMAT, "consilience": _version(), "predictors": kinds, "table": self.table_digest}
+            head = {"format": FORMAT, "consilience": version(), "predictors": kinds, "table": self.table_digest}
             write_json(part / "run.json", head | ({"interrupted": True} if self.interrupted else {}))
         return folder
 
@@ -272,7 +272,7 @@ def _predictor_kind(recipe: Recipe, name: str) -> str:
     return recipe.predictors[max(entries, key=len)].kind
 
 
-def _version() -> str:
+def version() -> str:
     import consilience
 
     return consilience.__version__

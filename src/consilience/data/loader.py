@@ -79,9 +79,18 @@ def make_batch(
 
 
 def training_batches(
-    view: View, encoders: Mapping[str, Encoder], rows: np.ndarray, size: int, *, augment: bool, rng: np.random.Generator
+    view: View,
+    encoders: Mapping[str, Encoder],
+    rows: np.ndarray,
+    size: int,
+    *,
+    augment: bool,
+    rng: np.random.Generator,
+    start: int = 0,
 ) -> Iterator[Batch]:
     """One epoch in random order, rows of like size together, made ahead in a thread. Rows without any input are left out.
+
+    All is drawn before the first batch; `start` batches that were had before are then left out.
 
     Every batch draws its own generator before the thread starts, so that timing cannot change what is drawn.
     """
@@ -97,8 +106,8 @@ def training_batches(
         return make_batch(view, encoders, rows[chosen], {name: values[chosen] for name, values in present.items()}, augment=own)
 
     with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(make, index) for index in range(min(AHEAD, len(order)))]
-        for index in range(len(order)):
+        waiting = [pool.submit(make, index) for index in range(start, min(start + AHEAD, len(order)))]
+        for index in range(start, len(order)):
             batch = waiting.pop(0).result()
             if index + AHEAD < len(order):
                 waiting.append(pool.submit(make, index + AHEAD))

@@ -30,7 +30,7 @@ from consilience.files import read_json, write_json
 from consilience.metrics import GREATER_IS_BETTER
 from consilience.progress import Budget
 from consilience.tasks.base import Task
-from consilience.train.features import drawn
+from consilience.train.features import MOST_VALID, drawn
 from consilience.train.threads import one_thread
 from consilience.types import Input, Schema, State
 
@@ -164,11 +164,26 @@ class Predictor(ABC):
     def restore(self, state: State, task: Task) -> None:
         """Take back what `state` gave. Raises ConsilienceError where it is not valid."""
 
+    def place(self, device: str) -> None:
+        """Answer on that device, as after `fit` with it; for predictors that hold a network."""
+
+    def kept(self) -> State:
+        """All that `taken` needs, for a checkpoint."""
+        state = self.state()
+        return State({"config": self.settled().model_dump(mode="json"), "state": state.json}, state.arrays)
+
+    @classmethod
+    def taken(cls, state: State, schema: Schema, task: Task) -> Self:
+        """A predictor of what `kept` gave. Raises ConsilienceError where a value is not valid, or one of `DAMAGE`."""
+        predictor = cls(config=cls.Config.model_validate(state.json["config"]), schema=schema)
+        predictor.restore(State(state.json["state"], state.arrays), task)
+        return predictor
+
     def save(self, folder: Path) -> None:
         """Write `config.json` and `state.safetensors`."""
         folder.mkdir(parents=True)
-        state = self.state()
-        write_json(folder / "config.json", {"config": self.settled().model_dump(mode="json"), "state": state.json})
+        state = self.kept()
+        write_json(folder / "config.json", state.json)
         packed = save({name: np.ascontiguousarray(array) for name, array in state.arrays.items()})
         (folder / "state.safetensors").write_bytes(packed)  # `save_file` would keep it from other users of the machine
 
@@ -177,13 +192,11 @@ class Predictor(ABC):
         """Read what `save` wrote. Executes nothing of it; raises ConsilienceError where it is not valid."""
         head = read_json(folder / "config.json")
         try:
-            predictor = cls(config=cls.Config.model_validate(head["config"]), schema=schema)
-            predictor.restore(State(head["state"], load_file(folder / "state.safetensors")), task)
+            return cls.taken(State(head, load_file(folder / "state.safetensors")), schema, task)
         except ConsilienceError:
             raise
         except DAMAGE as error:
             raise fail(f"{folder} is damaged: {' '.join(str(error).split())}", "a saved predictor", "train again") from error
-        return predictor
 
 
 def fitted_on(
@@ -193,7 +206,7 @@ def fitted_on(
     rows = drawn(train, context.seed)
     if len(rows) < len(train):
         budget.progress.say(f"  {len(rows)} of {len(train)} rows drawn for a fit in memory")
-    return rows, None if valid is None else drawn(valid, context.seed)
+    return rows, None if valid is None else drawn(valid, context.seed, MOST_VALID)
 
 
 def make_encoder(config: Predictor.Config, item: Input) -> Encoder:

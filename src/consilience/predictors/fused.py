@@ -91,6 +91,11 @@ class Fused(Predictor):
             raw, _ = self.network(batch.to(self.device))
         return raw.to("cpu", torch.float64).numpy()
 
+    def place(self, device: str) -> None:
+        assert self.network is not None, "fit or restore first"
+        self.device = device
+        self.network.to(device)
+
     def state(self) -> State:
         assert self.network is not None, "fit or restore first"
         encoders = encoders_state(self.encoders)

@@ -26,11 +26,16 @@ than what they would cost. Networks, which see batches, train on all rows.
 """
 
 
-def drawn(rows: np.ndarray, seed: int) -> np.ndarray:
-    """`rows`, or `MOST` of them drawn at random, in their order; the same for everyone who asks with this seed."""
-    if len(rows) <= MOST:
+MOST_VALID = 50_000
+"""Validation rows that such a fit takes into memory, to choose a strength or when to stop."""
+
+
+def drawn(rows: np.ndarray, seed: int, most: int | None = None) -> np.ndarray:
+    """`rows`, or `most` (default `MOST`) of them drawn at random, in their order; the same for everyone with this seed."""
+    most = MOST if most is None else most
+    if len(rows) <= most:
         return rows
-    return np.sort(np.random.default_rng([seed, len(rows)]).choice(rows, MOST, replace=False))
+    return np.sort(np.random.default_rng([seed, len(rows)]).choice(rows, most, replace=False))
 
 
 def fit_encoders(encoders: Mapping[str, Encoder], view: View, rows: np.ndarray, seed: int) -> None:

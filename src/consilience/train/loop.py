@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -24,6 +23,10 @@ from consilience.model import Network
 from consilience.progress import Budget
 from consilience.tasks.base import Task
 from consilience.train.optim import make_optimizer, schedule
+from consilience.train.position import Epoch, Position, best_epoch, kept, taken
+
+OFTEN = 5.0
+"""Seconds between the checkpoints at the ends of short epochs."""
 
 
 class Train(Config):
@@ -41,15 +44,6 @@ class Train(Config):
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the device gains by it.")
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to: mean training loss, and the metric on the validation rows (None without them)."""
-
-    epoch: int
-    loss: float
-    metric: float | None
-
-
 def train_network(
     network: Network,
     view: View,
@@ -64,8 +58,8 @@ def train_network(
     """Train `network` in place on `rows`; at the end it holds the best epoch's weights. Returns the history.
 
     `validate` gives the metric, larger is better. Raises ConsilienceError where no row has an input, and when the loss is
-    no longer finite. A KeyboardInterrupt ends it after the last whole epoch and sets `budget.stop`; before there is one it is
-    let through.
+    no longer finite. With `budget.checkpoints` it goes on where the newest one stands. A KeyboardInterrupt ends it after the
+    last whole epoch and sets `budget.stop`; before there is one it is let through.
     """
     encoders = dict(zip(network.names, network.encoders, strict=True))
     rows = rows[np.stack(list(view.present(rows, network.names).values())).any(0)]
@@ -81,18 +75,29 @@ def train_network(
     weight = view.weight(rows) * task.balance(encoded)
     weight /= weight.mean()
     optimizer = make_optimizer(network, config.rate, config.weight_decay)
-    steps_per_epoch = math.ceil(len(rows) / config.batch)
+    steps = math.ceil(len(rows) / config.batch)  # of an epoch
     last = min(config.epochs, config.stop or config.epochs)
-    history: list[Epoch] = []
-    best: dict[str, torch.Tensor] = {}
-    step = 0
-    with budget.interruptible(lambda: bool(best)), budget.progress.bar(label, last * steps_per_epoch) as advance:
-        for epoch in range(1, last + 1):
+    checkpoints = budget.checkpoints
+    state = checkpoints.get("network") if checkpoints is not None else None
+    at = Position(rng.bit_generator.state) if state is None else taken(state, network, optimizer, rng, budget.device)
+    with budget.interruptible(lambda: bool(at.best)), budget.progress.bar(label, last * steps) as advance:
+        if state is not None:
+            advance((at.epoch - 1) * steps + len(at.losses), _note(at.history))
+        while at.epoch <= last and not (validate and _over(at.history, config.patience)):
             network.train()
-            losses: list[torch.Tensor] = []
-            for batch in training_batches(view, encoders, rows, config.batch, augment=config.augment, rng=rng):  # type: ignore[arg-type]
+            made = training_batches(
+                view,
+                encoders,  # type: ignore[arg-type]
+                rows,
+                config.batch,
+                augment=config.augment,
+                rng=rng,
+                start=len(at.losses),
+            )
+            for batch in made:
+                factor = schedule((at.epoch - 1) * steps + len(at.losses), config.epochs * steps, config.warmup)
                 for group in optimizer.param_groups:
-                    group["lr"] = config.rate * schedule(step, config.epochs * steps_per_epoch, config.warmup)
+                    group["lr"] = config.rate * factor
                 here = place[batch.rows]
                 target = torch.tensor(encoded[here], device=budget.device)
                 scale = torch.tensor(weight[here], dtype=torch.float32, device=budget.device)
@@ -105,29 +110,28 @@ def train_network(
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
                 optimizer.step()
-                losses.append(loss.detach())
-                step += 1
-                advance(1, _note(history))
-            mean = float(torch.stack(losses).mean())
+                at.losses.append(loss.detach())
+                advance(1, _note(at.history))
+                if checkpoints is not None and checkpoints.clock.due():
+                    checkpoints.put("network", kept(at, network, optimizer, budget.device))
+            mean = float(torch.stack(at.losses).mean())
             if not math.isfinite(mean):
-                raise fail(f"the loss of {label} became {mean} in epoch {epoch}", "a finite loss", "lower its train.rate")
-            history.append(Epoch(epoch, mean, validate() if validate else None))
-            if validate and best_epoch(history) == epoch:
-                best = {name: value.detach().clone() for name, value in network.state_dict().items()}
-            if validate and epoch - best_epoch(history) >= config.patience:
-                break
-    if best:
-        network.load_state_dict(best)
+                raise fail(f"the loss of {label} became {mean} in epoch {at.epoch}", "a finite loss", "lower its train.rate")
+            at.history.append(Epoch(at.epoch, mean, validate() if validate else None))
+            if validate and best_epoch(at.history) == at.epoch:
+                at.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+            at.next(rng)
+            if checkpoints is not None and checkpoints.clock.due(OFTEN):
+                checkpoints.put("network", kept(at, network, optimizer, budget.device))
+    if at.best:
+        network.load_state_dict(at.best)
     network.eval()
-    return history
+    return at.history
 
 
-def best_epoch(history: list[Epoch]) -> int:
-    """The epoch with the best metric, the earliest of equals; the last one where nothing was validated."""
-    measured = [epoch for epoch in history if epoch.metric is not None and not math.isnan(epoch.metric)]
-    if not measured:
-        return history[-1].epoch
-    return max(measured, key=lambda epoch: (epoch.metric, -epoch.epoch)).epoch
+def _over(history: list[Epoch], patience: int) -> bool:
+    """Has the metric not improved for so long?"""
+    return bool(history) and history[-1].epoch - best_epoch(history) >= patience
 
 
 def _bf16(precision: str, device: str) -> bool:

@@ -21,10 +21,10 @@ from consilience.evidence.audit.quick import Seen, accepting, excluding, setting
 from consilience.evidence.inspection_ranges import even, shown
 from consilience.types import Cell, ColumnRole, Input, Role
 
-LOOKED = 200_000
+LOOKED = 50_000
 """The most rows of a column that are looked at."""
 
-BYTES = 50_000_000
+BYTES = 10_000_000
 """About as much of a column is looked at; but `LEAST` rows in any case."""
 
 LEAST = 10_000
