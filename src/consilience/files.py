@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 from consilience.errors import fail
+
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -40,15 +44,35 @@ def check_free(path: Path, overwrite: bool) -> None:
 
 @contextmanager
 def replacing(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Yield a path beside `path` to write a file or folder to; it takes the place of `path` only when all went well."""
+    """Yield a path beside `path` to write a file or folder to; it takes the place of `path` only when all went well.
+
+    Raises ConsilienceError where there is no room, or no right to write there.
+    """
     check_free(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield beside
-        _put(beside, path)
+        with _told(path):
+            yield beside
+            _put(beside, path)
     finally:
         _remove(beside)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What keeps a file from being written, as an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        raise fail(
+            f"{path} cannot be written: {os.strerror(error.errno)}",
+            "room on the disk, and the right to write there",
+            "free some, or choose another place; nothing there has changed",
+        ) from None
 
 
 def _put(new: Path, path: Path) -> None:
