@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 HERE = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = ("results", "run", "folds", "damage", "rates", "audit_faults", "fuzz_tables", "inspect_time", "size")
+SCRIPTS = ("results", "run", "folds", "damage", "rates", "audit_faults", "fuzz_tables", "inspect_time", "size", "kill")
 EVERY = {"commit", "command", "seed", "machine"}
 """What every result says, whatever script made it."""
 
