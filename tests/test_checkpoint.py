@@ -146,7 +146,7 @@ def test_one_training_at_a_time_and_only_the_same(tmp_path: Path) -> None:
         pass
     for about, request, other in (({"table": "2"}, {"table": "a.csv"}, "table"), ({"table": "1"}, {}, "request")):
         again = Checkpoints(kept.folder, request=request)
-        with pytest.raises(ConsilienceError, match=f"an unfinished training of another {other}"), training(again, about):
+        with pytest.raises(ConsilienceError, match=f"an unfinished training with other {other}"), training(again, about):
             pass
 
 

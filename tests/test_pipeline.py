@@ -354,7 +354,7 @@ def test_an_interrupt_keeps_what_is_trained(
     run = fit(table(), "answer", settings=[settings("linear", "trees")], media_root=media, progress=told)
     assert run.interrupted
     assert set(run.selection.valid) == set(run.predictors) == {"linear"}
-    assert "interrupted: linear kept as trained so far; Ctrl-C again keeps nothing" in told.lines
+    assert "interrupted: linear kept as trained so far; Ctrl-C again saves no run" in told.lines
     assert not any("refitted" in line for line in told.lines)
     assert run.metrics["test"]["accuracy"].n == 18
     again = load(run.save(tmp_path / "run"))

@@ -154,10 +154,21 @@ def test_another_table_recipe_or_training_is_refused(
     train: Any, table: Any, settings: Any, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(tmp_path, names=["linear"])
-    with pytest.raises(ConsilienceError, match="holds an unfinished training of another recipe"):
+    with pytest.raises(ConsilienceError, match="holds an unfinished training with other recipe"):
         train(tmp_path, names=["linear"], seed=1)
-    with pytest.raises(ConsilienceError, match="holds an unfinished training of another recipe and table"):
+    with pytest.raises(ConsilienceError, match="holds an unfinished training with other recipe and table"):
         fit(table(100), "answer", settings=[settings("trees")], media_root=media, checkpoints=tmp_path / "training")
+    later = media.parent / "later"
+    shutil.copytree(media, later)
+    (later / "0.png").unlink()
+    with pytest.raises(ConsilienceError, match="holds an unfinished training with other files"):
+        fit(
+            table(),
+            "answer",
+            settings=[settings("linear", select={"method": "ensemble"})],
+            media_root=later,
+            checkpoints=tmp_path / "training",
+        )
     shutil.rmtree(tmp_path / "training")
     within = pipeline.select
 

@@ -176,8 +176,8 @@ def _check(path: Path, about: Mapping[str, Any]) -> None:
     other = sorted(key for key in kept.keys() | about.keys() if kept.get(key) != about.get(key))
     if other:
         raise fail(
-            f"{path.parent} holds an unfinished training of another {' and '.join(other)}",
-            "the same table, recipe and version",
+            f"{path.parent} holds an unfinished training with other {' and '.join(other)}",
+            "the same table, recipe, files and version",
             "go on with what it was begun with, or remove the folder to begin anew",
         )
 

@@ -73,7 +73,8 @@ def fit(
     if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
         checkpoints = Checkpoints(Path(checkpoints))
     budget = Budget(device(recipe.device), progress, checkpoints=checkpoints)
-    about = {"table": view.table.digest(), "recipe": recipe.dump(), "version": version()}
+    found = {name: dict(sorted(counts.items())) for name, counts in view.counts(np.arange(len(view))).items()}
+    about = {"table": view.table.digest(), "recipe": recipe.dump(), "version": version(), "files": found}
     with training(checkpoints, about) if checkpoints is not None else nullcontext():
         predictors = train(predictors, view, splits, context, recipe, budget)
         selection = select(predictors, view, splits.valid, context, recipe.select)
@@ -248,7 +249,7 @@ def train(
             if budget.stop.is_set():
                 break
     if budget.stop.is_set():
-        budget.progress.say(f"interrupted: {', '.join(trained)} kept as trained so far; Ctrl-C again keeps nothing")
+        budget.progress.say(f"interrupted: {', '.join(trained)} kept as trained so far; Ctrl-C again saves no run")
     return trained
 
 
@@ -291,7 +292,7 @@ def refit(
             budget.progress.say(f"  refitted {name} on train and valid")
     if not budget.stop.is_set():
         return again
-    budget.progress.say("interrupted: nothing is refitted; Ctrl-C again keeps nothing")
+    budget.progress.say("interrupted: nothing is refitted; Ctrl-C again saves no run")
     return predictors
 
 

@@ -164,6 +164,18 @@ def test_what_the_store_let_go_is_read_again_but_its_reason_is_kept() -> None:
     assert view.reasons("note", rows(0, 1, 2)) == ["", "empty", ""]
 
 
+def test_a_file_that_is_gone_since_is_an_error_and_not_a_missing_cell(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        PIL.Image.new("RGB", (4, 4)).save(tmp_path / name)
+    view = make(tmp_path, photo=["a.png", "b.png", None])
+    assert view.present(rows(0, 1, 2))["photo"].tolist() == [True, True, False]
+    view.store = Store(0)
+    (tmp_path / "b.png").unlink()
+    with pytest.raises(ConsilienceError, match=r"1 cells of 'photo' were read before .* the first in row 1: file not found"):
+        view.samples("photo", rows(0, 1, 2))
+    assert view.present(rows(0, 1, 2))["photo"].tolist() == [True, True, False]
+
+
 # Presence, reasons, notes
 
 

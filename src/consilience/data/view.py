@@ -117,7 +117,7 @@ class View:
         return np.unique(self._groups[rows], return_inverse=True)[1]
 
     def samples(self, name: str, rows: np.ndarray) -> list[Sample | Missing]:
-        """Each row's sample, or why there is none."""
+        """Each row's sample, or why there is none. Raises ConsilienceError where a file is gone that was there before."""
         found: dict[int, Sample | Missing] = {}
         unread = []
         told, noted, kind = self._reasons[name], self._notes[name], modality_of(self.schema[name])
@@ -129,6 +129,15 @@ class View:
             else:
                 unread.append(row)
         read = self._read(self.schema[name], np.array(unread, np.int64))
+        pairs = zip(unread, read, strict=True)
+        lost = {row: sample.reason for row, sample in pairs if isinstance(sample, Missing) and told[row] == ""}
+        if lost:
+            row, reason = next(iter(lost.items()))
+            raise fail(
+                f"{len(lost)} cells of {name!r} were read before and cannot be read now, the first in row {row}: {reason}",
+                "files that stay as they are while they are needed",
+                "bring them back; a training goes on with --resume",
+            )
         found.update(zip(unread, read, strict=True))
         told.tell(unread, [sample.reason if isinstance(sample, Missing) else "" for sample in read])
         noted.tell(unread, [None if isinstance(sample, Missing) else sample.notes or None for sample in read])
