@@ -1,6 +1,6 @@
 """Size: what a row costs in memory and time, from ten thousand to a million rows of text and numbers.
 
-    python benchmarks/size.py [--again]
+    python benchmarks/size.py [--again] [--only inspect]
 
 A table is generated and written as a CSV; then each step runs in a process of its own, which watches its anonymous memory
 (RssAnon, 50 times a second; what is mapped from files is not in it, because the kernel may drop it at any time) and the
@@ -99,20 +99,21 @@ def _anonymous() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
-def run(sizes: tuple[int, ...]) -> dict[str, Any]:
-    """Every step at every size."""
-    found: dict[str, dict[str, dict[str, float]]] = {step: {} for step in STEPS}
+def run(sizes: tuple[int, ...], steps: tuple[str, ...] = STEPS) -> dict[str, Any]:
+    """Those steps at every size, with their commit, beside what was measured of the others before."""
+    kept = json.loads(results.file_of(NAME).read_text())["steps"] if steps != STEPS else {}
+    found: dict[str, dict[str, Any]] = {step: {} if step in steps else kept[step] for step in STEPS}
     with tempfile.TemporaryDirectory() as folder:
         for rows in sizes:
             table = Path(folder) / f"{rows}.csv"
             write_table(table, rows)
-            for step in STEPS:
+            for step in steps:
                 place = Path(folder) / f"run{rows}"
                 command = [sys.executable, __file__, "--step", step, "--table", str(table), "--run", str(place)]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:
                     sys.exit(f"{step} of {rows} rows failed:\n{done.stderr}")
-                found[step][str(rows)] = json.loads(done.stdout.splitlines()[-1])
+                found[step][str(rows)] = json.loads(done.stdout.splitlines()[-1]) | {"commit": results.origin()["commit"]}
                 print(step, rows, found[step][str(rows)], flush=True)
             table.unlink()
     return {
@@ -156,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", action="store_true", help="measure although there is a result")
     parser.add_argument("--sizes", type=int, nargs=3, default=SIZES, help="three numbers of rows, to try it out: not kept")
+    parser.add_argument("--only", choices=STEPS, nargs="+", default=STEPS, help="measure these steps, keep the others")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--table", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
@@ -163,9 +165,9 @@ def main() -> None:
     if options.step is not None:
         watched(options.step, options.table, options.run)
     elif tuple(options.sizes) != SIZES:
-        run(tuple(options.sizes))
+        run(tuple(options.sizes), tuple(options.only))
     elif options.again or not results.file_of(NAME).exists():
-        results.write(NAME, run(SIZES))
+        results.write(NAME, run(SIZES, tuple(options.only)))
 
 
 if __name__ == "__main__":

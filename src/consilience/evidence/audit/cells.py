@@ -142,8 +142,7 @@ def look(examined: Examined, note: ColumnRole) -> Content | None:
     item = next((item for item in view.schema.inputs if note.column in item.columns), None)
     kind = item.kinds[item.columns.index(note.column)] if item is not None and item.kinds else ""
     rows = even(len(view), min(LOOKED, max(LEAST, BYTES * len(view) // max(column.nbytes, 1))))
-    taken = column if len(rows) == len(view) else column.take(pa.array(rows))
-    cells, code = _encoded(taken)
+    cells, code = _encoded(column if len(rows) == len(view) else _taken(column, rows))
     words = note.role != "target" and (item is None or modality(item.modality).grouped)
     empty = np.fromiter((_nothing(cell, words) for cell in cells), bool, len(cells))
     place = np.append(np.where(empty, -1, np.cumsum(~empty) - 1), -1)
@@ -159,6 +158,17 @@ def look(examined: Examined, note: ColumnRole) -> Content | None:
         code=code,
         count=np.bincount(code[code >= 0], minlength=len(cells)),
     )
+
+
+def _taken(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
+    """The rows, which ascend, chunk by chunk: Arrow's own way puts the whole column together first."""
+    starts = np.cumsum([0, *map(len, column.chunks)])
+    cuts = np.searchsorted(rows, starts)
+    taken = [
+        chunk.take(pa.array(rows[first:last] - start))
+        for chunk, start, first, last in zip(column.chunks, starts[:-1], cuts[:-1], cuts[1:], strict=True)
+    ]
+    return pa.chunked_array(taken, column.type)
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[list[Cell], np.ndarray]:
