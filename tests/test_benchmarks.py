@@ -37,7 +37,7 @@ def test_every_result_says_where_it_comes_from_and_stands_on_the_page(scripts: d
         result = json.loads(path.read_text())
         assert set(result) >= EVERY, path.name
         assert len(result["commit"].rstrip("+")) == 40
-        assert result["command"].startswith(("consilience train DATA/", "python benchmarks/"))
+        assert result["command"].startswith(("consilience train DATA/", "consilience inspect DATA/", "python benchmarks/"))
         assert path == scripts["results"].file_of(result.get("case") or result["name"])
         assert f"({path.parent.name}/{path.name})" in page, f"{path.name} is not on the page"
         if "case" in result:
