@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from consilience.errors import fail
-from consilience.files import read_json, write_json
+from consilience.files import read_json, told, write_json
 from consilience.types import State
 
 EVERY = 60.0
@@ -153,14 +153,17 @@ def training(checkpoints: Checkpoints, about: Mapping[str, Any]) -> Iterator[Non
     from filelock import FileLock, Timeout
 
     folder = checkpoints.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
-        lock.acquire(timeout=0)
+        with told(folder):
+            lock.acquire(timeout=0)
     except Timeout:
         raise fail(f"another process trains in {folder}", "one at a time", "wait for it, or choose another --out") from None
     try:
-        _check(folder / ABOUT, {**about, "request": checkpoints.request})
+        with told(folder):
+            _check(folder / ABOUT, {**about, "request": checkpoints.request})
         yield
     finally:
         lock.release()

@@ -249,11 +249,13 @@ def main() -> None:
 
 def _check_file(out: Path, endings: tuple[str, ...], overwrite: bool) -> None:
     """Raise ConsilienceError where `out` can be no file of ours, before the work is done that it is for."""
-    from consilience.files import check_free
+    from consilience.files import check_free, told
 
     if out.suffix not in endings:
         raise fail(f"--out is {out}", f"a file that ends in {' or '.join(endings)}", "choose another name")
-    if out.is_dir():
+    with told(out):
+        folder = out.is_dir()
+    if folder:
         raise fail(f"--out {out} is a folder", "a file", "choose another name")
     check_free(out, overwrite)
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 from consilience.errors import fail
 
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_REFUSED |= {errno.ENAMETOOLONG}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -37,8 +38,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Raise ConsilienceError where `path` exists and may not be replaced."""
-    if path.exists() and not overwrite:
+    """Raise ConsilienceError where `path` exists and may not be replaced, or where nothing can have its name."""
+    with told(path):
+        taken = path.exists()
+    if taken and not overwrite:
         raise fail(f"{path} exists already", "a path that is free", "choose another, or say --overwrite")
 
 
@@ -49,11 +52,11 @@ def replacing(path: Path, overwrite: bool) -> Iterator[Path]:
     Raises ConsilienceError where there is no room, or no right to write there.
     """
     check_free(path, overwrite)
-    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    with _told(path):
+    beside = _beside(path, "part")
+    with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _told(path):
+        with told(path):
             yield beside
             _put(beside, path)
     finally:
@@ -61,7 +64,7 @@ def replacing(path: Path, overwrite: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """What keeps a file from being written, as an error that says so."""
     try:
         yield
@@ -70,7 +73,7 @@ def _told(path: Path) -> Iterator[None]:
             raise
         raise fail(
             f"{path} cannot be written: {os.strerror(error.errno)}",
-            "room on the disk, and the right to write there",
+            "room on the disk, the right to write there, and a name that it takes",
             "free some, or choose another place; nothing there has changed",
         ) from None
 
@@ -80,7 +83,7 @@ def _put(new: Path, path: Path) -> None:
     if not path.exists() or not (path.is_dir() or new.is_dir()):
         new.replace(path)
         return
-    old = path.with_name(f".{path.name}.{uuid4().hex[:8]}.old")
+    old = _beside(path, "old")
     path.rename(old)
     try:
         new.rename(path)
@@ -88,6 +91,11 @@ def _put(new: Path, path: Path) -> None:
         old.rename(path)
         raise
     _remove(old)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """A free path in the same folder; the name is cut, because a disk takes 255 bytes of one."""
+    return path.with_name(f".{path.name[:50]}.{uuid4().hex[:8]}.{ending}")
 
 
 def _remove(path: Path) -> None:

@@ -201,7 +201,9 @@ def _load(folder: Path, head: Mapping[str, Any]) -> Run:
     recipe = validate(_read_yaml(folder / "recipe.yaml"))
     schema = _schema(read_json(folder / "schema.json"), folder)
     described = read_json(folder / "task.json")
-    kind = str(described.get("kind"))
+    kind = described.get("kind")
+    if not isinstance(kind, str):
+        raise fail(f"{folder / 'task.json'} is damaged: it names no task", "the run's task", "train again")
     cls = component.find("tasks", kind)
     task = cls(config=recipe.task.config if recipe.task else cls.Config())  # type: ignore[attr-defined]
     task.restore(State(described.get("state", {})))

@@ -20,7 +20,7 @@ import yaml
 from consilience import pipeline
 from consilience.checkpoint import ABOUT, ENDED, Checkpoints, Clock, finished
 from consilience.errors import fail
-from consilience.files import read_json
+from consilience.files import read_json, told
 from consilience.progress import Bars
 from consilience.recipe import validate
 from consilience.run import Run, check_place
@@ -44,7 +44,9 @@ def begun(
     """What is asked for. Raises ConsilienceError where `out` is taken, by a run or by an unfinished training of one."""
     check_place(out, overwrite)
     folder = _folder(out)
-    if folder.exists():
+    with told(folder):
+        begun_before = folder.exists()
+    if begun_before:
         if not overwrite:
             raise fail(
                 f"{folder} holds an unfinished training of {out}",

@@ -60,8 +60,9 @@ def test_log_targets_by_hand() -> None:
 
 
 def test_scores_far_outside_stay_finite() -> None:
-    task = fitted([0.0, 1e300], log=True)
-    assert np.isfinite(task.scores(np.array([[1e6], [-1e6], [0.0]]))).all()
+    task = fitted([0.0, 1e100], log=True)
+    scores = task.scores(np.array([[1e6], [-1e6], [0.0]]))
+    assert np.isfinite(scores**2).all()  # as rmse needs it
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,8 @@ def test_scores_far_outside_stay_finite() -> None:
         ),
         ([1, 2, float("inf")], False, "1 of 3 target cells are no finite numbers: inf"),
         ([1, 2, -3, "-0.5"], True, r"2 of 4 target cells are no finite numbers >= 0: -3, '-0\.5'[\s\S]*task\.log=false"),
+        ([1, 2, 1e101], False, r"1 of 3 target cells are no finite numbers up to 1e\+100: 1e\+101"),
+        ([1, 2, "1e300"], True, r"1 of 3 target cells are no finite numbers >= 0 up to 1e\+100: '1e300'"),
         (["a"] * 9, False, "9 of 9 target cells are no finite numbers: 'a', 'a', 'a', 'a', 'a'\n"),
     ],
 )
@@ -88,6 +91,16 @@ def test_cells_that_are_no_target_are_listed(target: list[Cell], log: bool, mess
 def test_a_target_that_never_varies_cannot_be_learned() -> None:
     with pytest.raises(ConsilienceError, match="the target is 3 in every training row"):
         fitted([3, "3", 3.0])
+
+
+def test_a_target_whose_spread_is_lost_in_rounding_never_varies() -> None:
+    with pytest.raises(ConsilienceError, match="in every training row"):
+        fitted([0.0, 5e-324])
+
+
+def test_numbers_of_any_size_are_standardised() -> None:
+    for size in (1e-90, 1.0, 9e99):
+        assert np.allclose(fitted([-size, size]).encode([-size, size]), [-1, 1])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from consilience.errors import fail
 from consilience.tasks.base import Measure, Task, as_number
 from consilience.types import Cell, Claim, State
 
+_MOST = 1e100
+"""Larger targets are refused, and smaller differences are none: their squares would be no numbers of float64."""
+
 
 class Regression(Task):
     """One finite number; with `log` the model works on log(1 + target)."""
@@ -40,9 +43,9 @@ class Regression(Task):
 
     def fit(self, target: Sequence[Cell]) -> None:
         values = self._numbers(target)
-        if np.ptp(values) == 0:
-            raise fail(f"the target is {values[0]:g} in every training row", "a target that varies", "choose another target")
         inner = np.log1p(values) if self.options.log else values
+        if np.ptp(inner) < 1 / _MOST:
+            raise fail(f"the target is {values[0]:g} in every training row", "a target that varies", "choose another target")
         self.mean, self.scale, self.level = float(inner.mean()), float(inner.std()), float(values.mean())
 
     @property
@@ -57,9 +60,9 @@ class Regression(Task):
         return ((raw.squeeze(1) - encoded).square() * weight).sum() / weight.sum().clamp(min=1e-12)
 
     def scores(self, raw: np.ndarray) -> np.ndarray:
-        # Far outside of what was seen, exp would overflow; 40 deviations are further than any target.
+        # Far outside of what was seen, exp would overflow, and the square of an error; both bounds are further than any target.
         inner = np.clip(raw, -40, 40) * self.scale + self.mean if self.options.log else raw * self.scale + self.mean
-        return np.expm1(np.minimum(inner, 700.0)) if self.options.log else inner
+        return np.expm1(np.minimum(inner, 250.0)) if self.options.log else inner
 
     def prior(self) -> np.ndarray:
         return np.array([self.level])
@@ -90,12 +93,13 @@ class Regression(Task):
 
     def _numbers(self, target: Sequence[Cell]) -> np.ndarray:
         values = np.fromiter(map(as_number, target), np.float64, len(target))
-        lowest = 0.0 if self.options.log else -np.inf
-        wrong = [cell for cell, value in zip(target, values, strict=True) if not value >= lowest]
+        lowest = 0.0 if self.options.log else -_MOST
+        wrong = [cell for cell, value in zip(target, values, strict=True) if not lowest <= value <= _MOST]
         if wrong:
             raise fail(
-                f"{len(wrong)} of {len(values)} target cells are no finite numbers"
-                + (" >= 0" if self.options.log else "")
+                f"{len(wrong)} of {len(values)} target cells are no "
+                + ("finite numbers >= 0" if self.options.log else "finite numbers")
+                + (f" up to {_MOST:g}" if np.isfinite(values).any() and np.nanmax(np.abs(values)) > _MOST else "")
                 + ": "
                 + ", ".join(repr(cell) for cell in wrong[:5]),
                 "a number in every row that is trained on or scored",

@@ -106,8 +106,10 @@ def once(examined: Examined, name: str, column: str, rows: np.ndarray, make: Cal
 
 
 def numbers(cells: Sequence[Cell]) -> np.ndarray | None:
-    """[R] float64, NaN where there is none; None where this is no column of numbers."""
-    values = np.fromiter(map(as_number, cells), np.float64, len(cells))
+    """[R] float64, NaN where there is none; None where this is no column of numbers. Beyond 1e100 all are alike, because the
+    checks square them.
+    """
+    values = np.fromiter(map(as_number, cells), np.float64, len(cells)).clip(-1e100, 1e100)
     found = int(np.isfinite(values).sum())
     if found == 0 or (found < len(cells) and found < MOSTLY * sum(not is_empty(cell) for cell in cells)):
         return None
