@@ -269,7 +269,8 @@ def explore(name: str, examples: int, seed: int) -> tuple[Counter[str], int]:
 
 def _kind(found: str) -> str:
     """The first words of an error, without the names of files, columns and numbers that differ from table to table."""
-    return " ".join(re.sub(r"\S*/\S*|'[^']*'|\d+|\(.*", "", found, flags=re.DOTALL).split()[:6])
+    head, double, _ = found.partition("columns of one name")
+    return " ".join(re.sub(r"\S*/\S*|'[^']*'|\d+|\(.*", "", head + double, flags=re.DOTALL).split()[:6])
 
 
 def run(examples: int, seed: int) -> dict[str, Any]:
