@@ -90,7 +90,7 @@ def test_files_are_read_only_where_nothing_else_is_there(look: Look, media: Path
 
 
 def test_of_large_tables_some_rows_are_looked_at(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("LOOKED", 30), ("LEAST", 10)):
+    for name, value in (("ROWS", 30), ("LEAST", 10)):
         monkeypatch.setattr(cells, name, value)
     (found,) = look(CHECKS, table(copy=table()["size"]))
     assert "in all 30 rows looked at, of 60" in found.found

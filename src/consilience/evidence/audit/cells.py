@@ -1,6 +1,6 @@
 """What stands in a column, as far as it is looked at: the different cells, and which rows hold which.
 
-Checks work on different cells, because a column of a million rows mostly has few. At most `LOOKED` rows are looked at, fewer
+Checks work on different cells, because a column of a million rows mostly has few. At most `ROWS` rows are looked at, fewer
 where cells are long; drawn evenly over the table.
 """
 
@@ -17,12 +17,9 @@ from consilience.data.schema import modality, modality_of
 from consilience.data.table import is_empty
 from consilience.evidence.audit.finding import SHOWN, Examined, Finding
 from consilience.evidence.audit.forms import form_of, number_of
-from consilience.evidence.audit.quick import Seen, accepting, excluding, setting
+from consilience.evidence.audit.quick import ROWS, Seen, accepting, excluding, setting
 from consilience.evidence.inspection_ranges import even, shown
 from consilience.types import Cell, ColumnRole, Input, Role
-
-LOOKED = 50_000
-"""The most rows of a column that are looked at."""
 
 BYTES = 10_000_000
 """About as much of a column is looked at; but `LEAST` rows in any case."""
@@ -141,7 +138,7 @@ def look(examined: Examined, note: ColumnRole) -> Content | None:
         return None
     item = next((item for item in view.schema.inputs if note.column in item.columns), None)
     kind = item.kinds[item.columns.index(note.column)] if item is not None and item.kinds else ""
-    rows = even(len(view), min(LOOKED, max(LEAST, BYTES * len(view) // max(column.nbytes, 1))))
+    rows = even(len(view), min(ROWS, max(LEAST, BYTES * len(view) // max(column.nbytes, 1))))
     cells, code = _encoded(column if len(rows) == len(view) else _taken(column, rows))
     words = note.role != "target" and (item is None or modality(item.modality).grouped)
     empty = np.fromiter((_nothing(cell, words) for cell in cells), bool, len(cells))

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consilience.data.schema import modality_of
-from consilience.evidence.audit.cells import LOOKED, Content, checked, look
+from consilience.evidence.audit.cells import Content, checked, look
 from consilience.evidence.audit.files import READ
 from consilience.evidence.audit.finding import SHOWN, Check, Examined, Finding
-from consilience.evidence.audit.quick import accepting
+from consilience.evidence.audit.quick import ROWS, accepting
 from consilience.evidence.inspection_ranges import even
 from consilience.tasks.base import label_key
 from consilience.types import Cell, ColumnRole
@@ -104,7 +104,7 @@ def header_rows(examined: Examined) -> Iterable[Finding]:
 def rows_without_input(examined: Examined) -> Iterable[Finding]:
     """The quickly read inputs first; the next is asked only for the rows in which the others found nothing."""
     view = examined.view
-    looked = rows = even(len(view), LOOKED)
+    looked = rows = even(len(view), ROWS)
     inputs = sorted(view.schema.inputs, key=lambda item: (modality_of(item).media, len(item.columns)))
     for item in inputs:
         if modality_of(item).media and len(rows) > READ:

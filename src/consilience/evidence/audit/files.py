@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from consilience.data.schema import modality, modality_of
-from consilience.evidence.audit.cells import LOOKED
 from consilience.evidence.audit.finding import SHOWN, Check, Examined, Finding
-from consilience.evidence.audit.quick import accepting
+from consilience.evidence.audit.quick import ROWS, accepting
 from consilience.evidence.inspection_ranges import even, shown
 from consilience.types import Input
 
@@ -46,7 +45,7 @@ def readable(examined: Examined) -> Iterable[Finding]:
 
 def _readable(examined: Examined, item: Input) -> Iterable[Finding]:
     view, (column,) = examined.view, item.columns
-    rows = even(len(view), READ if modality_of(item).media else LOOKED)
+    rows = even(len(view), READ if modality_of(item).media else ROWS)
     found: dict[str, list[int]] = defaultdict(list)
     for row, reason in zip(rows.tolist(), view.reasons(item.name, rows), strict=True):
         if reason not in ("", "empty"):
