@@ -161,6 +161,10 @@ def files_gone(made: Made, rng: np.random.Generator) -> tuple[Made, str]:
     return made, "photo"
 
 
+def files_outside(made: Made, rng: np.random.Generator) -> tuple[Made, str]:
+    return made.change("photo", some(made, rng, 0.02, "photo"), lambda cell: f"../{cell}"), "photo"
+
+
 def file_case(made: Made, rng: np.random.Generator) -> tuple[Made, str]:
     return made.change("photo", some(made, rng, 0.02, "photo"), lambda cell: cell.replace(".png", ".PNG")), "photo"
 
@@ -431,6 +435,7 @@ PLANTS: dict[str, Plant] = {
         "missing-as-class", lambda made, rng: (made.change("answer", some(made, rng), lambda _: "N/A"), "answer"), CLASSES
     ),
     "files gone": Plant("files-not-found", files_gone, PHOTO),
+    "files elsewhere": Plant("files-outside-root", files_outside, PHOTO),
     "case of file names": Plant("file-name-case", file_case, PHOTO),
     "empty files": Plant("empty-files", files_of(b""), PHOTO),
     "files cut off": Plant("unreadable-cells", files_of(None), PHOTO),

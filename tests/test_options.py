@@ -114,6 +114,7 @@ CASES: Mapping[str, Case] = {
     "limits.characters": Case(100, 5, "read"),
     "limits.seconds": Case(1.0, 0.1, "read", it(inputs=["voice"])),
     "limits.urls": Case(False, True, "read", {"inputs": {"web": {"modality": "image", "columns": ["web"]}}}),
+    "limits.outside": Case(False, True, "read", {"inputs": {"other": {"modality": "image", "columns": ["other"]}}}),
     "limits.values": Case(100, 19, "read", it(inputs=["pulse"])),
     "split.method": Case("stratified", "random", "splits"),
     "split.column": Case(None, "part", "splits", {"exclude": ["part"]}),
@@ -274,6 +275,7 @@ def roles() -> dict[str, Sequence[str | None]]:
         "day": [str(day) for day in draw.permutation(ROWS)],
         "part": [("train", "train", "valid", "test")[index] for index in draw.integers(4, size=ROWS)],
         "voice": [f"{row}.wav" for row in range(ROWS)],
+        "other": [f"{row % 2}.png" if row % 5 else "../gone.png" for row in range(ROWS)],
         "pulse": [str(draw.normal(kind, 1, 20).round(2).tolist()) for kind in kinds],
     }
 

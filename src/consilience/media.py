@@ -18,6 +18,7 @@ bound of its own, 179 million pixels, which no `Limits` raises.
 from __future__ import annotations
 
 import io
+import os
 import re
 import stat
 import struct
@@ -36,6 +37,9 @@ from consilience.types import Cell, Limits, Missing
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+OUTSIDE = "outside the media root"
+"""Why a file is missing that a table must not name, whether there is one or not."""
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 
@@ -68,6 +72,8 @@ def read_bytes(cell: Cell, limits: Limits) -> bytes | Missing:
         return _fetched(cell, limits)
     if not isinstance(cell, Path):
         return Missing("neither a path nor bytes")
+    if not allowed(cell, limits):
+        return Missing(OUTSIDE)
     try:
         about = cell.stat()
         if stat.S_ISDIR(about.st_mode):
@@ -83,6 +89,17 @@ def read_bytes(cell: Cell, limits: Limits) -> bytes | Missing:
         return Missing("file not found")
     except OSError:
         return Missing("cannot be read")
+
+
+def allowed(path: Path, limits: Limits) -> bool:
+    """May the file be opened: does it lie below `limits.root`, where there is one, after every .. and link is followed?"""
+    if limits.root is None:
+        return True
+    try:
+        found = os.path.realpath(path)
+    except ValueError:  # a name that no file can have
+        return True
+    return found.startswith(str(limits.root).rstrip(os.sep) + os.sep)
 
 
 def is_url(cell: str | Path) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from consilience import component
 from consilience.checkpoint import Checkpoints, training
+from consilience.data.reachable import check_reachable
 from consilience.data.schema import infer_schema
 from consilience.data.split import Facts, Splits, split
 from consilience.data.store import Store
@@ -129,7 +130,9 @@ def opened(source: Any, test: Any, media_root: Path | str | None, recipe: Recipe
     """The table, and a view of it with the rows of the separate test table below."""
     table = read_table(source, media_root)
     whole = table.below(read_table(test, media_root)) if test is not None else table
-    return table, View(whole, infer_schema(table, recipe), Store(), recipe.limit, recipe.weight)
+    view = View(whole, infer_schema(table, recipe), Store(), recipe.limit, recipe.weight)
+    check_reachable(view)
+    return table, view
 
 
 def aim(view: View, recipe: Recipe, held_out: int) -> tuple[Examined, list[Problem]]:

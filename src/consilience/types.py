@@ -7,7 +7,7 @@ H W height and width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,11 +78,34 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Bounds on what is read from one cell. What is over them becomes `Missing`, or is cut and noted.
+
+    root      no file is opened that lies outside of this folder, a real path, wherever links lead; None: any file may be
+    outside   the recipe allows files outside of the media root, so that a view sets no root
+    """
+
+    pixels: int = 50_000_000
+    bytes: int = 100_000_000
+    characters: int = 100_000
+    seconds: float = 600.0
+    values: int = 10_000_000
+    urls: bool = False
+    outside: bool = False
+    root: Path | None = None
+
+    def below(self, root: Path) -> Limits:
+        """These, for files below a media root."""
+        return self if self.outside else replace(self, root=root.resolve())
+
+
+@dataclass(frozen=True)
 class Column:
     """What a modality sees of a column when it decides whether to claim it: a sample, not the whole.
 
     `cells` are up to 200 cells that are not empty, drawn evenly over the table; `rows` the length of the table,
-    `empty` how many of its cells are empty, `distinct` the number of different cells among all rows.
+    `empty` how many of its cells are empty, `distinct` the number of different cells among all rows; files are read below
+    `root` and within `limits`.
     """
 
     name: str
@@ -91,6 +114,7 @@ class Column:
     empty: int
     distinct: int
     root: Path = Path()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True)
@@ -135,18 +159,6 @@ class Schema:
 
     def __getitem__(self, name: str) -> Input:
         return next(item for item in self.inputs if item.name == name)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds on what is read from one cell. What is over them becomes `Missing`, or is cut and noted."""
-
-    pixels: int = 50_000_000
-    bytes: int = 100_000_000
-    characters: int = 100_000
-    seconds: float = 600.0
-    values: int = 10_000_000
-    urls: bool = False
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def infer_schema(table: Table, recipe: Recipe) -> Schema:
         if name in taken:
             notes.append(ColumnRole(name, "input", f"named in inputs.{taken[name]} of the recipe", taken[name]))
             continue
-        column = table.column(name)
+        column = table.column(name, recipe.limit)
         unused = _role_without_claim(column, automatic_split)
         if unused is not None:
             notes.append(ColumnRole(name, *unused))
@@ -72,7 +72,7 @@ def infer_schema(table: Table, recipe: Recipe) -> Schema:
     for item, reasons in _groups(grouped, {*recipe.inputs, *(other.name for other in inputs)}):
         inputs.append(item)
         notes += [ColumnRole(column, "input", reason, item.name) for column, reason in zip(item.columns, reasons, strict=True)]
-    inputs += [_explicit(table, name, recipe.inputs[name], columns) for name, columns in explicit.items()]
+    inputs += [_explicit(table, name, recipe, columns) for name, columns in explicit.items()]
     if not inputs:
         found = "; ".join(f"{note.column}: {note.reason}" for note in notes)
         raise fail(f"no column can be used as an input ({found})", "at least one", "name one under `inputs` of the recipe")
@@ -173,17 +173,18 @@ def _columns(spec: InputSpec, table: Table, name: str, named: Iterable[str]) -> 
     return tuple(dict.fromkeys(found))
 
 
-def _explicit(table: Table, name: str, spec: InputSpec, columns: tuple[str, ...]) -> Input:
+def _explicit(table: Table, name: str, recipe: Recipe, columns: tuple[str, ...]) -> Input:
+    spec, seen = recipe.inputs[name], [table.column(column, recipe.limit) for column in columns]
     kind = modality(spec.modality)
     if not kind.grouped:  # one column, and the recipe knows better than its cells look; but not whether they are lists
-        column = table.column(columns[0])
+        (column,) = seen
         claim = kind.detect(column)
         items = _many(spec.modality).detect(column)
         many = items is not None or (claim is None and holds_items(column, kind.media))
         chosen = items or claim
         return Input(name, spec.modality, columns, (chosen.kind if chosen is not None else "",), many)
     kinds = []
-    for column in map(table.column, columns):
+    for column in seen:
         claim = kind.detect(column)
         if holds_lists(column):
             raise fail(

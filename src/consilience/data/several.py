@@ -69,7 +69,8 @@ class Many(Modality):
         items = [item for items in lists for item in items if not is_empty(item)]
         different = list({item if isinstance(item, str | bytes) else repr(item): item for item in items}.values())
         places = np.unique(np.linspace(0, len(different) - 1, SAMPLED).astype(np.int64))
-        shown = Column(column.name, [different[place] for place in places], len(different), 0, len(different), column.root)
+        count = len(different)
+        shown = replace(column, cells=[different[place] for place in places], rows=count, empty=0, distinct=count)
         claim = self.inner.detect(shown)
         if claim is None:
             return None

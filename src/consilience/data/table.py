@@ -22,10 +22,12 @@ import pyarrow.compute as pc
 from consilience.data.keeping import ROWS, Read, column_of, kept, mixed, plain, plain_type
 from consilience.data.readers import endings, read_file
 from consilience.errors import ConsilienceError, Problem, fail, nearest, raise_all
-from consilience.types import Cell, Column
+from consilience.types import Cell, Column, Limits
 
 SAMPLED = 200
 """How many cells of a column a modality looks at."""
+
+_USUAL = Limits()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ class Table:
         """The folder below which media paths of a row are looked up."""
         return next(root for start, root in reversed(self.roots) if row >= start)
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str, limits: Limits = _USUAL) -> Column:
         """What a modality sees when it decides whether a column is its own."""
         cells = self.data.column(name)
         filled, distinct = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -65,7 +67,8 @@ class Table:
         rows = np.concatenate(filled)
         places = np.unique(np.linspace(0, max(len(rows) - 1, 0), SAMPLED).astype(np.int64))[: len(rows)]
         sampled = self.cells(name, rows[places])
-        return Column(name, sampled, len(self), len(self) - len(rows), len(np.unique(np.concatenate(distinct))), self.root(0))
+        root, different = self.root(0), len(np.unique(np.concatenate(distinct)))
+        return Column(name, sampled, len(self), len(self) - len(rows), different, root, limits.below(root))
 
     def codes(self, name: str) -> np.ndarray:
         """[R] int64: rows whose cells are written alike have one number, in the order of appearance; each empty cell has its

@@ -27,7 +27,6 @@ from consilience.data.tokens import Kept
 from consilience.encoders.base import Encoder
 from consilience.errors import fail, nearest
 from consilience.media import is_url
-from consilience.modalities.base import Modality
 from consilience.nn import masked_deviation, masked_mean
 from consilience.types import Cell, Input, Limits, Missing, Sample, Schema, Tokens
 
@@ -244,12 +243,15 @@ class View:
         cells = [dict(zip(item.columns, row, strict=True)) for row in zip(*columns, strict=True)]
         corrupt = kind.corruptions[damage.corruption] if damage is not None and damage.input == item.name else None
 
+        limits_at = {root: self.limits.below(root) for _, root in self.table.roots}
+
         def read(place: int) -> Sample | Missing:
-            found = cells[place]
+            found, limits = cells[place], self.limits
             if kind.media:
                 root = self.table.root(int(rows[place]))
-                found = {column: _below(cell, root, kind, item.many) for column, cell in found.items()}
-            sample = kind.read(item, found, self.limits)
+                found = {column: located(item, cell, root) for column, cell in found.items()}
+                limits = limits_at[root]
+            sample = kind.read(item, found, limits)
             if corrupt is None or damage is None or isinstance(sample, Missing):
                 return sample
             return corrupt(sample, damage.severity, np.random.default_rng([damage.seed, int(rows[place])]))
@@ -291,11 +293,11 @@ class _Told:
         return Counter({self.words[code]: count for code, count in zip(codes.tolist(), counts.tolist(), strict=True) if code})
 
 
-def _below(cell: Cell, root: Path, kind: Modality, many: bool) -> Cell:
+def located(item: Input, cell: Cell, root: Path) -> Cell:
     """A cell of media with the folder before the names of files in it."""
-    if many:
+    if item.many:
         return below(cell, root)
-    names_file = isinstance(cell, str) and cell.strip() and not is_url(cell) and kind.names_file(cell)
+    names_file = isinstance(cell, str) and cell.strip() and not is_url(cell) and modality_of(item).names_file(cell)
     return root / Path(cell) if names_file else cell
 
 

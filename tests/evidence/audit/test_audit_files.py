@@ -41,6 +41,15 @@ def test_files_that_are_not_there(look: Look, folder: Path) -> None:
     assert said(look, found, folder) == [("files-not-found", 2, (0, 1))]
 
 
+def test_files_outside_of_the_media_root(look: Look, folder: Path) -> None:
+    cells: list[str | None] = ["../x.png", "/gone/1.png", *PHOTOS[2:]]
+    (found,) = look(CHECKS, {"photo": cells, "size": [f"{1 + row * 0.37:.2f}" for row in range(60)]}, root=folder)
+    assert (found.kind, found.count, found.rows, found.setting) == ("files-outside-root", 2, (0, 1), "limits.outside=true")
+    assert (
+        found.found == f"'photo': 2 of 60 cells name files outside of the media root {folder}, such as '../x.png': not opened"
+    )
+
+
 def test_capital_letters(look: Look, folder: Path) -> None:
     found = ["a/0.PNG", "a/gone.png", *PHOTOS[2:]]
     assert said(look, found, folder) == [("files-not-found", 1, (1,)), ("file-name-case", 1, (0,))]

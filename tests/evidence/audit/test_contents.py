@@ -24,6 +24,13 @@ def test_contents(seen: Callable[..., Examined], tmp_path: Path, monkeypatch: py
     assert found[4] == found[7] == 0
     assert found[8] == found[9] != 0
     assert len(set(found.tolist())) == 6
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a.png").write_bytes((tmp_path / "a.png").read_bytes())
+    named = {"photo": ["../a.png", "../b.png", "../e.png", "a.png"], "y": ["u", "v", "u", "v"]}
+    elsewhere = seen(named, "y", root=tmp_path / "root")
+    found = contents.contents(elsewhere, quick.inputs(elsewhere)[0], np.arange(3))
+    assert len(set(found.tolist())) == 3  # what lies outside of the media root is not opened
     monkeypatch.setattr(contents, "BYTES", 10)  # then by name
+    found = contents.contents(table, item, np.arange(10))
     found = contents.contents(table, item, np.arange(9))
     assert found[0] == found[3] != found[2]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from consilience.data.schema import modality_of
 from consilience.evidence.audit import quick
 from consilience.evidence.audit.finding import Examined
 from consilience.evidence.audit.quick import Seen
+from consilience.media import allowed
 
 BYTES = 128 << 20
 
@@ -31,17 +33,23 @@ def _contents(examined: Examined, seen: Seen, rows: np.ndarray) -> np.ndarray:
     if seen.input.many:
         return found
     kind = modality_of(seen.input)
-    paths = [
-        examined.view.table.root(row) / cell if isinstance(cell, str) and cell.strip() and kind.names_file(cell) else None
-        for row, cell in zip(rows.tolist(), cells, strict=True)
-    ]
-    told = _told_apart([path for path in paths if path is not None])
+    table = examined.view.table
+    limits_at = {root: examined.view.limits.below(root) for _, root in table.roots}
+    paths: list[Path | None] = []
+    files: dict[Path, bool] = {}  # and whether they may be opened
+    for row, cell in zip(rows.tolist(), cells, strict=True):
+        root = table.root(row)
+        path = root / cell if isinstance(cell, str) and cell.strip() and kind.names_file(cell) else None
+        paths.append(path)
+        if path is not None:
+            files[path] = files.get(path, False) or allowed(path, limits_at[root])
+    told = _told_apart(files)
     return np.array([mark if path is None else told[path] for path, mark in zip(paths, found.tolist(), strict=True)])
 
 
-def _told_apart(paths: list[Path]) -> dict[Path, int]:
-    """For each file a number that stands for its bytes, or for its name where it was not read."""
-    sizes = {path: _size(path) for path in dict.fromkeys(paths)}
+def _told_apart(files: Mapping[Path, bool]) -> dict[Path, int]:
+    """For each file a number that stands for its bytes, or for its name where it was not read, or may not be."""
+    sizes = {path: _size(path) if opened else 0 for path, opened in files.items()}
     many = Counter(sizes.values())
     told = {path: hash(str(path)) for path in sizes}
     left = BYTES

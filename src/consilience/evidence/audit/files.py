@@ -13,8 +13,9 @@ import numpy as np
 
 from consilience.data.schema import modality, modality_of
 from consilience.evidence.audit.finding import SHOWN, Check, Examined, Finding
-from consilience.evidence.audit.quick import ROWS, accepting
+from consilience.evidence.audit.quick import ROWS, accepting, setting
 from consilience.evidence.inspection_ranges import even, shown
+from consilience.media import OUTSIDE
 from consilience.types import Input
 
 READ = 20_000
@@ -23,12 +24,13 @@ READ = 20_000
 KINDS: Mapping[str, str] = {
     "files-not-found": "cells that name a file which does not exist",
     "file-name-case": "cells that name a file which exists with other capital letters only: found on some systems, not here",
+    "files-outside-root": "cells that name a file outside of the media root, which is not opened",
     "empty-files": "cells that name a file without content",
     "unreadable-cells": "cells, or the files that they name, that cannot be read, by reason",
     "odd-file-endings": "a few files whose name ends in another way than nearly all others",
 }
 
-_REASONS = {"file not found": "files-not-found", "empty file": "empty-files"}
+_REASONS = {"file not found": "files-not-found", OUTSIDE: "files-outside-root", "empty file": "empty-files"}
 _ITEM = "items that could not be read: "
 _ODD, _FEW = 0.95, 50  # the share of the most frequent ending, of so many files at least
 
@@ -61,6 +63,7 @@ def _readable(examined: Examined, item: Input) -> Iterable[Finding]:
     said = {
         "files-not-found": "name files that do not exist, such as {example}",
         "file-name-case": "name files that exist with other capital letters only, such as {example}",
+        "files-outside-root": f"name files outside of the media root {view.table.root(0)}, such as {{example}}: not opened",
         "empty-files": "name files without content, such as {example}",
         "unreadable-cells": "cannot be read: "
         + ", ".join(f"{reason} {len(hit)}" for reason, hit in found.items() if reason not in _REASONS),
@@ -70,7 +73,9 @@ def _readable(examined: Examined, item: Input) -> Iterable[Finding]:
             example = repr(shown(view.cells(column, np.array(hit[:1]))[0]))
             words = f"{column!r}: {len(hit)} of {len(rows)} cells {said[kind].format(example=example)}"
             rows_shown = tuple(sorted(hit)[:SHOWN])
-            yield Finding(kind, (column,), len(hit), rows_shown, words, accepting(examined.recipe, kind, column))
+            opened = setting("limits.outside", True)
+            settled = opened if kind == "files-outside-root" else accepting(examined.recipe, kind, column)
+            yield Finding(kind, (column,), len(hit), rows_shown, words, settled)
 
 
 def _other_case(examined: Examined, column: str, rows: list[int]) -> list[int]:

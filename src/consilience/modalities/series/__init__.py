@@ -84,7 +84,7 @@ class Sensors(Modality):
         if not likely:
             return None
         places = np.unique(np.linspace(0, len(likely) - 1, _OPENED).astype(int))
-        opened = [read_cell(likely[place], Limits()) for place in places]
+        opened = [read_cell(likely[place], column.limits) for place in places]
         layout = layout_of([item for item in opened if not isinstance(item, Missing)])
         count = len(column.cells)
         reasons = [f"{number / count:.0%} of {count} sampled cells {what}" for what, number in found.most_common()]
