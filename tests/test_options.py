@@ -114,6 +114,7 @@ CASES: Mapping[str, Case] = {
     "limits.characters": Case(100, 5, "read"),
     "limits.seconds": Case(1.0, 0.1, "read", it(inputs=["voice"])),
     "limits.urls": Case(False, True, "read", {"inputs": {"web": {"modality": "image", "columns": ["web"]}}}),
+    "limits.isolate": Case(60.0, 1e-6, "read", {"inputs": {"photo": {"modality": "image", "columns": ["photo"]}}}),
     "limits.outside": Case(False, True, "read", {"inputs": {"other": {"modality": "image", "columns": ["other"]}}}),
     "limits.values": Case(100, 19, "read", it(inputs=["pulse"])),
     "split.method": Case("stratified", "random", "splits"),

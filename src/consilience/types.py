@@ -83,6 +83,7 @@ class Limits:
 
     root      no file is opened that lies outside of this folder, a real path, wherever links lead; None: any file may be
     outside   the recipe allows files outside of the media root, so that a view sets no root
+    isolate   seconds that reading a cell of media may take in a process of its own; None: it is read in this one
     """
 
     pixels: int = 50_000_000
@@ -92,6 +93,7 @@ class Limits:
     values: int = 10_000_000
     urls: bool = False
     outside: bool = False
+    isolate: float | None = None
     root: Path | None = None
 
     def below(self, root: Path) -> Limits:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from consilience import component
+from consilience.data import isolated
 from consilience.data.several import Many, holds_items, holds_lists, may_hold_lists
 from consilience.data.split import part_of
 from consilience.data.table import Table
@@ -31,11 +32,12 @@ def modality(name: str) -> Modality:
 
 def modality_of(item: Input) -> Modality:
     """The modality that reads, varies and takes apart the samples of an input: its own, or that of lists of it."""
-    return _many(item.modality) if item.many else modality(item.modality)
+    return several(item.modality) if item.many else modality(item.modality)
 
 
 @cache
-def _many(name: str) -> Modality:
+def several(name: str) -> Modality:
+    """The modality of lists of what the named one reads."""
     return Many(modality(name))
 
 
@@ -81,18 +83,26 @@ def infer_schema(table: Table, recipe: Recipe) -> Schema:
     return Schema(recipe.target, tuple(inputs), tuple(sorted(notes, key=lambda note: order[note.column])))
 
 
+def _detect(name: str, many: bool, column: Column) -> Claim | None:
+    """What a modality says of a column, or of the items of its lists; in a process of its own where the recipe says so."""
+    kind = several(name) if many else modality(name)
+    if column.limits.isolate is None or not kind.media or not any(map(isolated.may_hold_file, column.cells)):
+        return kind.detect(column)
+    return isolated.detect(name, many, column)
+
+
 def best_claim(column: Column) -> tuple[str | None, Claim]:
     """The modality that is surest of a column, and its claim. Where its cells are lists, of the items before the cells."""
     kinds = {name: modality(name) for name in component.names("modalities")}
-    lists = {name: _many(name) for name, kind in kinds.items() if not kind.grouped} if may_hold_lists(column) else {}
-    claims = _claims(lists, column) or _claims(kinds, column)
+    lists = [name for name, kind in kinds.items() if not kind.grouped] if may_hold_lists(column) else []
+    claims = _claims(lists, True, column) or _claims(list(kinds), False, column)
     if not claims:
         return None, Claim(0.0, "no modality recognises its cells")
     return max(claims, key=lambda item: item[1].confidence)
 
 
-def _claims(kinds: Mapping[str, Modality], column: Column) -> list[tuple[str, Claim]]:
-    return [(name, claim) for name, kind in kinds.items() if (claim := kind.detect(column)) is not None]
+def _claims(kinds: Sequence[str], many: bool, column: Column) -> list[tuple[str, Claim]]:
+    return [(name, claim) for name in kinds if (claim := _detect(name, many, column)) is not None]
 
 
 def check_columns(schema: Schema, table: Table, *, target: bool = False) -> None:
@@ -178,8 +188,8 @@ def _explicit(table: Table, name: str, recipe: Recipe, columns: tuple[str, ...])
     kind = modality(spec.modality)
     if not kind.grouped:  # one column, and the recipe knows better than its cells look; but not whether they are lists
         (column,) = seen
-        claim = kind.detect(column)
-        items = _many(spec.modality).detect(column)
+        claim = _detect(spec.modality, False, column)
+        items = _detect(spec.modality, True, column)
         many = items is not None or (claim is None and holds_items(column, kind.media))
         chosen = items or claim
         return Input(name, spec.modality, columns, (chosen.kind if chosen is not None else "",), many)

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
+from consilience.data import isolated
 from consilience.data.schema import modality_of
 from consilience.data.several import below
 from consilience.data.store import Store
@@ -251,7 +252,8 @@ class View:
                 root = self.table.root(int(rows[place]))
                 found = {column: located(item, cell, root) for column, cell in found.items()}
                 limits = limits_at[root]
-            sample = kind.read(item, found, limits)
+            own = limits.isolate is not None and kind.media and any(map(isolated.holds_file, found.values()))
+            sample = isolated.read(item, found, limits) if own else kind.read(item, found, limits)
             if corrupt is None or damage is None or isinstance(sample, Missing):
                 return sample
             return corrupt(sample, damage.severity, np.random.default_rng([damage.seed, int(rows[place])]))
