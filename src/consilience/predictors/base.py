@@ -234,7 +234,7 @@ def make_encoder(config: Predictor.Config, item: Input) -> Encoder:
                 Problem(
                     f"{'.'.join(map(str, ('encoders', item.name, *problem['loc'])))}: {problem['msg']}",
                     f"options of the encoder {kind} that go together",
-                    nearest(str(problem["loc"][-1]), cls.Config.model_fields) if problem["loc"] else "",
+                    nearest(str(problem["loc"][-1]), cls.Config.model_fields) if problem["type"] == "extra_forbidden" else "",
                 )
                 for problem in error.errors()
             )
