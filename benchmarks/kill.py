@@ -5,6 +5,7 @@
 A small table of text, numbers and a category is trained on with the preset's kinds of predictors, among them a
 network whose encoders train too, with a checkpoint after every step. Each time a process of its own is killed (SIGKILL) at a
 moment drawn evenly over the whole training, reading and writing included, and another goes on; then all files are compared.
+Before, two undisturbed trainings by the command, of one seed, whose hashes of strings differ, must leave identical files.
 Processes are forked from one that has everything imported, so that no moment is spent on imports.
 """
 
@@ -15,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 import results
 from consilience import checkpoint, unfinished
@@ -75,6 +78,16 @@ def train(table: Path, out: Path) -> int:
         os._exit(code)
 
 
+def by_command(table: Path, out: Path, salt: int) -> Path:
+    """The run of `consilience train`, in a process whose hashes of strings are its own."""
+    settings = out.with_suffix(".yaml")
+    settings.write_text(yaml.safe_dump(SETTINGS))
+    command = [sys.executable, "-m", "consilience.cli", "train", str(table), "--target", "answer", "--preset", "best"]
+    environment = {**os.environ, "PYTHONHASHSEED": str(salt), "OMP_NUM_THREADS": str(salt)}
+    subprocess.run([*command, "--recipe", str(settings), "--out", str(out)], check=True, capture_output=True, env=environment)
+    return out
+
+
 def ended(child: int, within: float | None = None) -> int | None:
     """The exit code of a process; None where it had to be killed because it took longer."""
     started = time.monotonic()
@@ -112,6 +125,7 @@ def run(points: int, seed: int) -> dict[str, Any]:
         assert ended(train(table, whole)) == 0
         took = time.monotonic() - took
         wanted, equal, stages = files(whole), 0, Counter[str]()
+        twins = [files(by_command(table, Path(folder) / f"twin{salt}", salt)) for salt in (1, 2)]
         for point in range(points):
             out = Path(folder) / f"run{point}"
             code = ended(train(table, out), draw.uniform(0, took))
@@ -129,6 +143,7 @@ def run(points: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         "points": points,
         "equal": equal,
+        "twins": twins[0] == twins[1],
         "stages": dict(stages),
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -147,6 +162,8 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"Bar: {POINTS} of {POINTS} random kills end with files identical to those of an",
     ]
     lines += ["undisturbed training.", "", f"{item['equal']} of {item['points']} identical ({where})."]
+    if "twins" in item:
+        lines += ["", f"Two trainings by the command with one seed leave identical files: {'yes' if item['twins'] else 'NO'}."]
     return [*lines, "", f"    {item['command']}", "", f"[json](results/{results.file_of(NAME).name})"]
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 HERE = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = ("results", "run", "folds", "damage", "rates", "audit_faults", "fuzz_tables", "inspect_time", "size", "kill")
+SCRIPTS = ("results", "run", "folds", "damage", "rates", "audit_faults", "fuzz_tables", "inspect_time", "size", "kill", "pins")
 EVERY = {"commit", "command", "seed", "machine"}
 """What every result says, whatever script made it."""
 
@@ -52,3 +52,22 @@ def test_a_changed_figure_is_noticed(scripts: dict[str, ModuleType], tmp_path: P
         (tmp_path / path.name).write_text(path.read_text().replace('"value": 0.', '"value": 0.1'))
     monkeypatch.setattr(scripts["results"], "RESULTS", tmp_path)
     assert scripts["results"].page() != (HERE / "RESULTS.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("version", "hit"),
+    [("1.0", False), ("1.2", True), ("1.4", False), ("2.0", True), ("3.0", True), ("3.1", False), ("9", True)],
+)
+def test_a_pin_is_affected_where_a_range_holds_it(scripts: dict[str, ModuleType], version: str, hit: bool) -> None:
+    spans = [
+        {"type": "ECOSYSTEM", "events": [{"introduced": "1.1"}, {"fixed": "1.4"}]},
+        {"type": "ECOSYSTEM", "events": [{"introduced": "2"}, {"last_affected": "3.0"}]},
+        {"type": "GIT", "events": [{"introduced": "0"}]},
+    ]
+    pins = scripts["pins"]
+    assert pins.affected(pins.Version(version), {"ranges": spans, "versions": ["9.0"]}) == hit
+
+
+def test_pins_are_read_from_the_constraints(scripts: dict[str, ModuleType]) -> None:
+    found = scripts["pins"].pins("# word\nTorch_x==2.13.0  # why\na==1; python_version > '3'\n\n")
+    assert {name: str(version) for name, version in found.items()} == {"torch-x": "2.13.0", "a": "1"}
