@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from consilience import component
+from consilience.allocating import Allocating
 from consilience.data.schema import modality_of
 from consilience.data.view import CHUNK, Present, View
 from consilience.encoders.base import Encoder
@@ -175,8 +176,9 @@ class Predictor(ABC):
     @classmethod
     def taken(cls, state: State, schema: Schema, task: Task) -> Self:
         """A predictor of what `kept` gave. Raises ConsilienceError where a value is not valid, or one of `DAMAGE`."""
-        predictor = cls(config=cls.Config.model_validate(state.json["config"]), schema=schema)
-        predictor.restore(State(state.json["state"], state.arrays), task)
+        with Allocating(sum(array.size for array in state.arrays.values())):
+            predictor = cls(config=cls.Config.model_validate(state.json["config"]), schema=schema)
+            predictor.restore(State(state.json["state"], state.arrays), task)
         return predictor
 
     def save(self, folder: Path) -> None:
