@@ -120,6 +120,8 @@ def test_whole_numbers_are_exact_or_noted() -> None:
         (npy(np.arange(99))[:-1], "truncated"),
         (b"\x93NUMPY", "damaged"),
         (npy([1])[:40], "damaged"),
+        (npy([1]).replace(b"}", b"{"), "damaged"),
+        (npy([1]).replace(b"(1,)", b"(1L,"), "damaged"),
         (b"PAR1 and no more", "damaged"),
         (b"RIFF0000WAVE", "not a known format"),
         (7.5, "neither a file nor a list"),
@@ -321,3 +323,10 @@ def test_arrow_lists_are_a_series_and_not_several() -> None:
     table = read_table(pa.table({"pulse": cells * 4, "answer": ["yes", "no"] * 6}))
     (item,) = infer_schema(table, make_recipe("answer")).inputs
     assert (item.modality, item.kinds, item.many) == ("series", ("2",), False)
+
+
+def test_a_signalling_nan_is_missing_without_a_warning() -> None:
+    data = npy(np.array([1.0, np.nan, 3.0], "<f8")).replace(np.float64(np.nan).tobytes(), b"\1\0\0\0\0\0\xf0\x7f")
+    found = read(data)
+    assert isinstance(found, Series)
+    assert np.isnan(found.values[:, 0]).tolist() == [False, True, False]

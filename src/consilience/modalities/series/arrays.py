@@ -51,7 +51,7 @@ def made(
         return Missing(problem)
     if values.dtype.kind in "iu" and (values.max() > _EXACT or values.min() < -_EXACT):
         notes += (f"whole numbers over {_EXACT} rounded",)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         made = values.astype(np.float32).reshape(len(values), -1)
     if np.isinf(made).any():
         made[np.isinf(made)] = np.nan

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -20,6 +22,9 @@ from consilience.modalities.series.tables import read_csv, read_parquet, read_st
 from consilience.types import Cell, Limits, Missing
 
 ENDINGS = (".npy", ".csv", ".tsv", ".parquet", ".pq")
+
+# What numpy raises for headers that are none; a Warning where the process makes errors of them.
+_BROKEN = (ValueError, SyntaxError, TokenError, TypeError, OverflowError, RecursionError, MemoryError, Warning)
 
 _NPY, _PARQUET = b"\x93NUMPY", b"PAR1"
 
@@ -35,6 +40,7 @@ def starts_like_a_file(data: bytes) -> bool:
     return data.startswith((_NPY, _PARQUET))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is infinite then is missing and noted; a NaN may be of the signalling kind
 def read_cell(cell: Cell, limits: Limits) -> Found | Missing:
     """None, "", an absolute `Path`, bytes, a JSON array, a list, an array, or a mapping of names to lists."""
     if isinstance(cell, str) and cell.strip():
@@ -73,13 +79,13 @@ def _read_npy(data: bytes, limits: Limits) -> Found | Missing:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
         else:  # 3.0 is for records with names in other alphabets
             return Missing("not numbers")
-    except (ValueError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError):
+    except _BROKEN:
         return Missing("damaged")
     if dtype.kind not in "biuf":
         return Missing("not numbers")
     if problem := wrong_shape(shape, limits):
         return Missing(problem)
-    count, start = int(np.prod(shape)), stream.tell()
+    count, start = math.prod(shape), stream.tell()
     if any(side < 0 for side in shape) or len(data) - start < count * dtype.itemsize:
         return Missing("truncated")
     values = np.frombuffer(data, dtype, count, start)
