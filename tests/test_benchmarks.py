@@ -11,7 +11,20 @@ from types import ModuleType
 import pytest
 
 HERE = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = ("results", "run", "folds", "damage", "rates", "audit_faults", "fuzz_tables", "inspect_time", "size", "kill", "pins")
+SCRIPTS = (
+    "results",
+    "run",
+    "folds",
+    "damage",
+    "rates",
+    "audit_faults",
+    "fuzz_tables",
+    "mutants",
+    "inspect_time",
+    "size",
+    "kill",
+    "pins",
+)
 EVERY = {"commit", "command", "seed", "machine"}
 """What every result says, whatever script made it."""
 

@@ -328,9 +328,14 @@ def _schema(value: Mapping[str, Any], folder: Path) -> Schema:
             )
             for item in value["inputs"]
         )
+        notes = tuple(ColumnRole(**item) for item in value["columns"])
+        names = [value["target"] or "", *(column for item in inputs for column in (*item.columns, *item.kinds))]
+        names += [word for note in notes for word in (note.column, note.role, note.reason, note.input)]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("a name that is no text")
         if len({item.name for item in inputs}) < len(inputs) or any(len(item.columns) != len(item.kinds) for item in inputs):
             raise ValueError("two inputs of one name, or an input without a kind for each column")
-        return Schema(value["target"], inputs, tuple(ColumnRole(**item) for item in value["columns"]))
+        return Schema(value["target"], inputs, notes)
     except (KeyError, TypeError, ValueError) as error:
         raise fail(f"{folder / 'schema.json'} is damaged: {error}", "the run's schema", "train again") from None
 

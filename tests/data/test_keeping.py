@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 
 from consilience.data.keeping import column_of, kept, mixed, plain, plain_type, written
+from consilience.data.table import read_table
 from consilience.errors import ConsilienceError
 
 BERLIN, UTC = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
@@ -311,3 +312,35 @@ def test_each_mixed_column_has_a_note() -> None:
         "column 'a' holds cells of several types: all of it is read as text",
         'column "it\'s" holds cells of several types: all of it is read as text',
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "day"),
+    [
+        (pa.timestamp("s"), 86_400),
+        (pa.timestamp("ms", "UTC"), 86_400_000),
+        (pa.timestamp("us", "Asia/Tokyo"), 86_400_000_000),
+        (pa.date64(), 86_400_000),
+    ],
+)
+def test_times_that_python_cannot_show_are_missing_and_counted(kind: pa.DataType, day: int) -> None:
+    # Day 2_932_896 is 9999-12-31, day -719_162 is 0001-01-01; with a zone a day less on either side can be shown.
+    less = int(getattr(kind, "tz", None) is not None)
+    days = [0, None, 2_932_896 - less, 2_932_897 - less, -719_162 + less, -719_163 + less, 2**62 // day]
+    column = pa.array([None if one is None else one * day for one in days], pa.int64()).cast(kind)
+    table = read_table(pa.table({"when": column}))
+    assert [cell is not None for cell in table.cells("when")] == [True, False, True, False, True, False, False]
+    assert table.notes == ("column 'when': 3 times outside of the years 1 to 9999 are missing",)
+    assert read_table(pa.table({"when": column.slice(0, 3)})).notes == ()
+
+
+def test_a_date_of_days_beyond_python_is_missing() -> None:
+    table = read_table(pa.table({"when": pa.array([19_000, 2**31 - 1, None], pa.int32()).cast(pa.date32())}))
+    assert table.cells("when") == [dt.date(2022, 1, 8), None, None]
+
+
+def test_a_time_of_a_zone_that_is_not_known_is_shown_in_utc() -> None:
+    for zone in ("Nowhere/There", "+99:99"):
+        column = pa.array([0, 86_400_000], pa.int64()).cast(pa.timestamp("ms", zone))
+        found = read_table(pa.table({"when": column})).cells("when")
+        assert found == [dt.datetime(1970, 1, day, tzinfo=UTC) for day in (1, 2)]

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -396,3 +398,22 @@ def test_damaged_pages_of_parquet_are_told_of(tmp_path: Path) -> None:
     content = parquet()
     told(tmp_path, content[:10] + content[30:], "t.parquet")
     told(tmp_path, content[:4] + bytes(len(content) // 3) + content[4 + len(content) // 3 :], "t.parquet")
+
+
+def test_offsets_that_lead_out_of_a_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    feather.write_feather(pa.table({"text": ["ab", "cde", "f"]}), path, compression="uncompressed")
+    data = path.read_bytes()
+    offsets = np.array([0, 2, 5, 6], np.int32).tobytes()
+    assert data.count(offsets) == 1
+    path.write_bytes(data.replace(offsets, np.array([0, 2, 2**30, 6], np.int32).tobytes()))
+    with pytest.raises(ConsilienceError, match="cannot be read"):  # Arrow itself would end the process
+        read_table(path)
+
+
+def test_names_of_parts_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    feather.write_feather(pa.table({"media": [{"bytes": b"x", "path": "p"}]}), path, compression="uncompressed")
+    path.write_bytes(path.read_bytes().replace(b"path", b"pat\xff"))
+    with pytest.raises(ConsilienceError, match="cannot be read"):
+        read_table(path)

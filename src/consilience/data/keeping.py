@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from consilience.errors import fail
 
 ROWS = 1 << 16
 """Rows of a batch, at most; fewer where rows are long."""
+
+_DAYS = -719_162, 2_932_897
+"""The first day that Python can show, 0001-01-01, and the one after the last, counted from 1970 on."""
+
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 Read = tuple[pa.Table, tuple[str, ...]]
 """A table, and what there is to say about how it was read."""
@@ -60,8 +66,8 @@ def plain_type(type: pa.DataType) -> pa.DataType:
         return pa.large_string()
     if type == pa.binary_view():
         return pa.large_binary()
-    if pa.types.is_timestamp(type) and type.unit == "ns":  # Python's datetime ends at microseconds
-        return pa.timestamp("us", type.tz)
+    if pa.types.is_timestamp(type) and (type.unit == "ns" or not _is_zone(type.tz)):  # Python's datetime ends at microseconds
+        return pa.timestamp("us" if type.unit == "ns" else type.unit, type.tz if _is_zone(type.tz) else "UTC")
     if pa.types.is_list(type):
         return pa.list_(_inner(type.value_field))
     if pa.types.is_large_list(type):
@@ -71,6 +77,37 @@ def plain_type(type: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(type):
         return pa.struct([_inner(field) for field in type.fields])
     return type
+
+
+@cache
+def _is_zone(name: str | None) -> bool:
+    """No zone, or one that is known here; a time of another is shown in UTC."""
+    if name is None:
+        return True
+    try:
+        pa.lib.string_to_tzinfo(name)  # type: ignore[attr-defined]
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def within_years(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times and dates that Python can show, those of the years 1 to 9999; others are null."""
+    kind = cells.type
+    if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        return cells
+    day = 1 if pa.types.is_date32(kind) else 86_400_000
+    first, end = _DAYS
+    if pa.types.is_timestamp(kind):
+        day = 86_400 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+        if kind.tz is not None:  # where the clock of the zone may show the day before or after
+            first, end = first + 1, end - 1
+    whole = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+    numbers = cells.cast(whole).fill_null(0).to_numpy()
+    gone = (numbers < max(first * day, _LEAST)) | (numbers >= min(end * day, _MOST))
+    if not gone.any():
+        return cells
+    return pa.chunked_array([pa.array(numbers, whole, mask=gone | cells.is_null().to_numpy()).cast(kind)])
 
 
 def _inner(field: pa.Field) -> pa.Field:

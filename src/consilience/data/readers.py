@@ -184,8 +184,9 @@ def _parquet(path: Path, compression: str | None) -> Read:
     with pq.ParquetFile(path) as file:
         about = file.metadata
         size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+        _check_names(file.schema_arrow)
         rows = int(min(ROWS, max(1, BATCH * about.num_rows // max(size, 1))))
-        return kept(file.schema_arrow, file.iter_batches(batch_size=rows)), ()
+        return kept(file.schema_arrow, map(_sound, file.iter_batches(batch_size=rows))), ()
 
 
 def _arrow(path: Path, compression: str | None) -> Read:
@@ -193,11 +194,13 @@ def _arrow(path: Path, compression: str | None) -> Read:
     source = pa.memory_map(str(path))
     try:
         reader = pa.ipc.open_file(source)
-        batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
+        batches = map(_sound, map(reader.get_batch, range(reader.num_record_batches)))
     except pa.ArrowInvalid:
         source.seek(0)
-        reader = batches = pa.ipc.open_stream(source)
+        reader = pa.ipc.open_stream(source)
+        batches = map(_sound, reader)
     schema = reader.schema
+    _check_names(schema)
     held = pa.total_allocated_bytes()
     first = next(iter(batches), None)
     unpacked = pa.total_allocated_bytes() - held
@@ -206,6 +209,19 @@ def _arrow(path: Path, compression: str | None) -> Read:
     if unpacked > first.nbytes // 2 or any(plain_type(field.type) != field.type for field in schema):
         return kept(schema, chain((first,), batches)), ()
     return pa.Table.from_batches(chain((first,), batches), schema), ()
+
+
+def _check_names(fields: Iterable[pa.Field]) -> None:
+    """Raises UnicodeDecodeError where the name of a column, or of a part of one, is no text."""
+    for field in fields:
+        assert isinstance(field.name, str)
+        _check_names(field.type.field(place) for place in range(field.type.num_fields))
+
+
+def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch; raises ArrowInvalid where its offsets or its text would lead Arrow out of it, which ends a process."""
+    batch.validate(full=True)
+    return batch
 
 
 READERS: dict[str, Callable[[Path, str | None], Read]] = {

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consilience.data.keeping import ROWS, Read, column_of, kept, mixed, plain, plain_type
+from consilience.data.keeping import ROWS, Read, column_of, kept, mixed, plain, plain_type, within_years
 from consilience.data.readers import endings, read_file
 from consilience.errors import ConsilienceError, Problem, fail, nearest, raise_all
 from consilience.types import Cell, Column, Limits
@@ -264,12 +264,16 @@ def _checked(table: Table) -> Table:
     if not len(table):
         problems.append(Problem(f"{table.source} has no rows", "at least one row"))
     raise_all(problems)
-    data = table.data
+    data, notes = table.data, table.notes
     for index, field in enumerate(data.schema):
         if (wanted := plain_type(field.type)) != field.type:
             chunks = [plain(chunk) for chunk in data.column(index).chunks]
             data = data.set_column(index, field.name, pa.chunked_array(chunks, wanted))
-    return replace(table, data=data)
+        shown = within_years(data.column(index))
+        if lost := shown.null_count - data.column(index).null_count:
+            notes += (f"column {field.name!r}: {lost} times outside of the years 1 to 9999 are missing",)
+            data = data.set_column(index, field.name, shown)
+    return replace(table, data=data, notes=notes)
 
 
 def _batches(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.Array]]:

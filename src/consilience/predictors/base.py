@@ -40,6 +40,9 @@ __all__ = ["Predictor"]
 DAMAGE = (AttributeError, IndexError, KeyError, OSError, OverflowError, RuntimeError, SafetensorError, TypeError, ValueError)
 """What taking back a saved state can raise, where its file holds something else than was written."""
 
+_MOST = 1e18
+"""Larger weights are damage: their squares would be no numbers of float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Context:
@@ -176,6 +179,9 @@ class Predictor(ABC):
     @classmethod
     def taken(cls, state: State, schema: Schema, task: Task) -> Self:
         """A predictor of what `kept` gave. Raises ConsilienceError where a value is not valid, or one of `DAMAGE`."""
+        for name, array in state.arrays.items():
+            if array.dtype == np.float32 and not (np.abs(array) <= _MOST).all():
+                raise fail(f"the state {name} holds impossible numbers", f"finite ones up to {_MOST:g}", "train again")
         with Allocating(sum(array.size for array in state.arrays.values())):
             predictor = cls(config=cls.Config.model_validate(state.json["config"]), schema=schema)
             predictor.restore(State(state.json["state"], state.arrays), task)

@@ -160,8 +160,10 @@ def plain_label(cell: Cell) -> Cell:
 
 
 def are_labels(value: Any, least: int) -> TypeGuard[list[Cell]]:
-    """At least so many, all different, as JSON can hold them."""
+    """At least so many, all different and of one type, as JSON and a column of answers can hold them."""
     if not isinstance(value, list) or not all(isinstance(label, str | int | float | bool) for label in value):
+        return False
+    if len(set(map(type, value))) > 1 or any(isinstance(label, int) and abs(label) >= 2**63 for label in value):
         return False
     return len({label_key(label) for label in value}) == len(value) >= least
 
