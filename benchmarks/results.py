@@ -23,8 +23,9 @@ INTRODUCTION = """# Results
 
 Every line stands in `benchmarks/results/` as JSON: commit, literal command, seed, machine, time, memory and all metrics.
 `python benchmarks/run.py DATA`, `folds.py DATA`, `damage.py DATA`, `rates.py DATA`, `inspect_time.py DATA`,
-`audit_faults.py`, `fuzz_tables.py`, `mutants.py`, `size.py`, `kill.py` and `pins.py` measure, `python benchmarks/results.py`
-writes this page. DATA is a folder with the data sets, none of which is in the repository; what takes no DATA makes its own tables. The test
+`audit_faults.py`, `fuzz_tables.py`, `mutants.py`, `fuzz_loaders.py`, `size.py`, `kill.py` and `pins.py` measure,
+`python benchmarks/results.py` writes this page. DATA is a folder with the data sets, none of which is in the repository; what takes no DATA makes its own
+tables. The test
 part of each set is scored once, at the end of `train`; 95% bootstrap intervals in brackets. Seconds are wall time on a
 shared machine of two cores.
 """
@@ -61,6 +62,7 @@ def page() -> str:
     import audit_faults
     import damage
     import folds
+    import fuzz_loaders
     import fuzz_tables
     import inspect_time
     import kill
@@ -72,7 +74,7 @@ def page() -> str:
 
     found = read()
     lines = INTRODUCTION.splitlines()
-    for part in (run, folds, damage, rates, audit_faults, fuzz_tables, mutants, inspect_time, size, kill, pins):
+    for part in (run, folds, damage, rates, audit_faults, fuzz_tables, mutants, fuzz_loaders, inspect_time, size, kill, pins):
         lines += part.page(found)
     return "\n".join(lines) + "\n"
 

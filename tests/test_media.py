@@ -445,3 +445,12 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         del format, args
+
+
+def test_a_palette_that_is_not_there_is_damage() -> None:
+    file = io.BytesIO()
+    PIL.Image.new("P", (4, 4)).save(file, "PNG")
+    data = file.getvalue()
+    start = data.index(b"PLTE") - 4
+    length = int.from_bytes(data[start : start + 4], "big")
+    assert decode_picture(data[:start] + data[start + 12 + length :], Limits(), 64) == Missing("damaged")

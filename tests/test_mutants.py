@@ -79,3 +79,14 @@ def test_what_ends_or_hangs_a_process_is_a_failure_and_the_next_goes_on(
         "3: took too long",
         f"4: more than {mutants.MEMORY >> 20} MiB",
     ]
+
+
+@pytest.mark.parametrize("name", ["arrays", "npy", "messages", "checkpoints", "lists", "records", "trees", "run", "recipe"])
+def test_what_the_fuzzer_begins_with_is_read(monkeypatch: pytest.MonkeyPatch, name: str, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(HERE))
+    fuzz = importlib.import_module("fuzz_loaders")
+    assert name in fuzz.TARGETS
+    assert sum(fuzz.TARGETS.values()) == 1_000_000
+    read, _, seeds = fuzz.target(name, tmp_path)
+    for data in seeds:
+        read(data)

@@ -44,7 +44,8 @@ OUTSIDE = "outside the media root"
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 
 # What Pillow raises for bad files, found by feeding it nine million damaged ones.
-_BROKEN = (OSError, SyntaxError, ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, EOFError, struct.error)
+_BROKEN = (OSError, SyntaxError, ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, EOFError)
+_BROKEN += (struct.error, AssertionError)
 
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # as `warnings.filters` holds it
 
@@ -177,8 +178,11 @@ def decode_picture(data: bytes, limits: Limits, longest: int) -> tuple[np.ndarra
         notes += repairs
     if image.mode == "LAB":
         return Missing("LAB colours are not supported")
-    transparent = image.has_transparency_data
-    image = image.convert("RGBA" if transparent else "RGB")
+    try:
+        transparent = image.has_transparency_data
+        image = image.convert("RGBA" if transparent else "RGB")
+    except _BROKEN as error:  # a palette that is not there
+        return _broken(error)
     if large:
         image = image.resize(within(image.size, longest), PIL.Image.Resampling.BICUBIC, reducing_gap=2.0)
         notes.append(f"reduced to {longest} pixels")

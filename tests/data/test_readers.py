@@ -417,3 +417,20 @@ def test_names_of_parts_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"path", b"pat\xff"))
     with pytest.raises(ConsilienceError, match="cannot be read"):
         read_table(path)
+
+
+def test_a_damaged_file_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n1,2\n" * 50)[:-9])
+
+    def anonymous() -> int:
+        return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in line)
+
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is counted by Linux")
+    for rounds in (50, 400):
+        before = anonymous()
+        for _ in range(rounds):
+            with pytest.raises(ConsilienceError):
+                read_table(path)
+    assert anonymous() - before < 8_000  # kB; with 64 kB lost a time it would be 25,600

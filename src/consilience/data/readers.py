@@ -12,6 +12,7 @@ import io
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -73,7 +74,8 @@ class _Text(io.RawIOBase):
 
     def _read(self, buffer: Any) -> int:
         found = self.held
-        while len(found) < len(buffer) and (more := self.stream.read(len(buffer) - len(found))):
+        # Not `read`: where it fails, pyarrow 26 loses the bytes that it had made room for.
+        while len(found) < len(buffer) and (more := self.stream.read_buffer(len(buffer) - len(found)).to_pybytes()):
             found += more
         if b"\0" in found:
             raise fail(f"{self.path} holds NUL bytes", "text in UTF-8", "save it as UTF-8 (it may be UTF-16)")
@@ -87,14 +89,14 @@ class _Text(io.RawIOBase):
         return len(found)
 
     def close(self) -> None:
-        with self.lock:
+        with self.lock, suppress(OSError):  # a damaged file is told of when it is read
             self.stream.close()
-            super().close()
+        super().close()
 
 
 def _csv(path: Path, compression: str | None, separator: str = ",") -> Read:
-    with io.BufferedReader(_Text(path, compression), 1 << 16) as stream:
-        head = stream.read(1 << 16)
+    with _Text(path, compression) as stream:
+        head = stream.read(1 << 16) or b""
     if not head.removeprefix(codecs.BOM_UTF8).strip():
         raise fail(f"{path} is empty", "a line of column names and at least one row")
     notes = []
