@@ -65,7 +65,7 @@ def target(name: str, folder: Path) -> Target:
     golden = Path(__file__).parents[1] / "tests" / "golden" / "1"
 
     def text(data: bytes) -> str:
-        return data.decode("utf-8", "surrogateescape")
+        return data.decode("utf-8", "replace")
 
     def records(data: bytes) -> None:
         def opened() -> io.StringIO:
@@ -158,12 +158,13 @@ def run_target(name: str, runs: int, seed: int) -> dict[str, Any]:
         command = [sys.executable, __file__, "--work", name, str(runs), str(seed), folder]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         said = (done.stdout + done.stderr).splitlines()
+    said = [line for line in said if not line.startswith("INFO")]
     executed = next((int(line.split()[-1]) for line in said if "number_of_executed_units" in line), 0)
     failed = done.returncode != 0 or executed < runs
     return {
         "runs": executed,
         "seconds": round(time.monotonic() - started, 1),
-        "failure": "\n".join(said[-40:]) if failed else "",
+        "failure": "\n".join(said)[-3000:] if failed else "",
     }
 
 

@@ -198,9 +198,10 @@ def test_what_is_no_message_makes_nothing(answer: bytes) -> None:
 
 
 def test_objects_are_not_taken_back() -> None:
-    packed = {"is": "bytes", "start": 0, "length": 8, "dtype": "|O", "shape": [1]}
-    with pytest.raises(ValueError, match="objects"):
-        isolated._unpacked(packed, memoryview(b"\0" * 8), {})
+    for kind in ("|O", "O8", "f8,(", "<U2", "datetime64[s]", ""):
+        packed = {"is": "bytes", "start": 0, "length": 8, "dtype": kind, "shape": [1]}
+        with pytest.raises(ValueError, match="no numbers"):
+            isolated._unpacked(packed, memoryview(b"\0" * 8), {})
 
 
 def test_a_table_is_read_by_readers_cell_by_cell(media: Path) -> None:

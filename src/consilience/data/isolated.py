@@ -16,6 +16,7 @@ import json
 import math
 import os
 import queue
+import re
 import signal
 import struct
 import subprocess
@@ -41,6 +42,7 @@ SLOW, ENDED, FULL = "took too long to read", "broke its reader", "over the memor
 _START = 60.0  # seconds until a reader must be there
 _HEAD = struct.Struct("<QQ")  # bytes of JSON, and bytes behind it
 _LARGEST = 1 << 32
+_DTYPE = re.compile(r"[<>|=][biufc]\d{1,2}")  # numpy reads more than this as Python
 
 
 def holds_file(cell: Cell) -> bool:
@@ -198,10 +200,9 @@ def _unpacked(value: Any, body: memoryview, classes: Mapping[str, type]) -> Any:
             data = body[value["start"] : value["start"] + value["length"]]
             if "dtype" not in value:
                 return bytes(data)
-            kind = np.dtype(value["dtype"])
-            if kind.hasobject:
-                raise ValueError("objects")
-            return np.frombuffer(data, kind).reshape(value["shape"]).copy()
+            if not _DTYPE.fullmatch(value["dtype"]):
+                raise ValueError("no numbers")
+            return np.frombuffer(data, value["dtype"]).reshape(value["shape"]).copy()
         case "path":
             return Path(value["path"])
         case "list":
