@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -466,3 +467,20 @@ def test_to_overwrite_begins_anew(cli: Any, path: Path, run: Path, tmp_path: Pat
         cli("train", path, *options, "--seed", 5, "--out", out)
     assert cli("train", path, *options, "--out", out, "--overwrite")[0] == 0
     assert files(out) == files(run)
+
+
+def test_tokens_that_are_kept_are_shown_and_cleared(
+    cli: Any, path: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = cli("cache")
+    assert code == 2 and "no folder is named" in err and "CONSILIENCE_CACHE=FOLDER" in err
+    folder = tmp_path / "tokens"
+    monkeypatch.setenv("CONSILIENCE_CACHE", str(folder))
+    code, _, err = cli("cache")
+    assert code == 2 and f"there is no folder {folder}" in err
+    assert cli("train", path, "--target", "answer", "--set", TINY, "--out", tmp_path / "run")[0] == 0
+    assert files(tmp_path / "run") == files(run)
+    code, said, _ = cli("cache")
+    assert code == 0 and re.fullmatch(rf"\d+ cells of \d+ encoders, \d+\.\d MB of 21 GB: {folder}\n", said)
+    assert cli("cache", folder, "--clear")[0] == 0
+    assert cli("cache")[1].startswith("0 cells of 0 encoders")

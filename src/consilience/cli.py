@@ -192,6 +192,32 @@ def predict(
     print(f"{rows} rows: {out}")
 
 
+@app.command()
+def cache(
+    folder: Annotated[Path | None, typer.Argument(help="Default: what CONSILIENCE_CACHE names.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove everything in it.")] = False,
+) -> None:
+    """Show, or clear, the tokens that are kept on disk, so that nothing is encoded twice."""
+    from consilience.data import shelf
+
+    root = folder or shelf.folder()
+    if root is None:
+        raise fail(
+            "no folder is named",
+            "consilience cache FOLDER, or CONSILIENCE_CACHE",
+            f"set {shelf.VARIABLE}=FOLDER to keep tokens",
+        )
+    if not root.is_dir():
+        raise fail(f"there is no folder {root}", "a folder of tokens", "check the path; it is made when something is kept")
+    if clear:
+        print(f"{shelf.trim(root, 0) / 1e6:.1f} MB removed: {root}")
+        return
+    found = shelf.held(root)
+    print(
+        f"{found.records} cells of {found.encoders} encoders, {found.bytes / 1e6:.1f} MB of {shelf.LIMIT / 1e9:.0f} GB: {root}"
+    )
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help=", ".join(LISTS))] = "modalities",

@@ -1,7 +1,7 @@
 """Encode once: what is expensive to make is kept, bounded in bytes, the oldest-used let go first.
 
 Samples are kept by (input, row) of one view; tokens by (encoder fingerprint, input, row), so that a changed weight or
-preparation can never read a stale token. A later store keeps tokens on disk, by content; the interface is this one.
+preparation can never read a stale token. Where a folder is named for it, `shelf` keeps tokens for other processes too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import numpy as np
+
+from consilience.data.shelf import Shelf, folder
 
 Made = TypeVar("Made")
 
@@ -34,8 +36,20 @@ class Store:
         self.held = 0
         self.encoded = 0
         """How many cells were encoded through this store: what proves that nothing is encoded twice."""
+        self._shelves: dict[str, Shelf] = {}
+        self._folder = folder()
         self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def shelf(self, fingerprint: str, width: int) -> Shelf | None:
+        """The tokens on disk of one encoder; None where none are kept there."""
+        if self._folder is None:
+            return None
+        with self._lock:
+            found = self._shelves.get(fingerprint)
+            if found is None:
+                found = self._shelves[fingerprint] = Shelf(self._folder, fingerprint, width)
+            return found
 
     def get(self, key: Hashable) -> Any | None:
         """What is kept under `key`, or None."""

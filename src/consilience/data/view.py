@@ -22,6 +22,7 @@ import torch
 from consilience.data import isolated
 from consilience.data.schema import modality_of
 from consilience.data.several import below
+from consilience.data.shelf import content
 from consilience.data.store import Store
 from consilience.data.table import Cells, Table
 from consilience.data.tokens import Kept
@@ -199,7 +200,7 @@ class View:
         todo = here[kept.start[here] < 0]
         for start in range(0, len(todo), CHUNK):
             part = todo[start : start + CHUNK]
-            kept.put(part, self._encode(encoder, name, part))
+            kept.put(part, self._found(encoder, name, part, key))
         return kept.get(rows)
 
     def pooled(self, encoder: Encoder, name: str, rows: np.ndarray) -> np.ndarray:
@@ -214,6 +215,22 @@ class View:
         else:
             pooled = torch.cat([masked_mean(values, tokens.mask), masked_deviation(values, tokens.mask)], dim=1)
         return pooled.masked_fill(~tokens.mask.any(1, keepdim=True), float("nan")).numpy()
+
+    def _found(self, encoder: Encoder, name: str, rows: np.ndarray, fingerprint: str) -> list[torch.Tensor]:
+        """[N, D] for each of at most CHUNK present rows: from disk where they are there, else encoded, each content once."""
+        shelf = self.store.shelf(fingerprint, encoder.width)
+        if shelf is None:
+            return self._encode(encoder, name, rows)
+        keys = list(map(content, self.samples(name, rows)))
+        found = {key: tokens for key in dict.fromkeys(keys) if (tokens := shelf.get(key)) is not None}
+        absent = [place for place, key in enumerate(keys) if key not in found and keys.index(key) == place]
+        if absent:
+            made = [tokens.numpy() for tokens in self._encode(encoder, name, rows[absent])]
+            new = [keys[place] for place in absent]
+            found.update(zip(new, made, strict=True))
+            if made[0].dtype == np.float32:
+                shelf.put(new, made)
+        return [torch.from_numpy(found[key]) for key in keys]
 
     def _encode(self, encoder: Encoder, name: str, rows: np.ndarray) -> list[torch.Tensor]:
         """[N, D] for each of at most CHUNK present rows, in a batch of fixed shape."""
