@@ -20,7 +20,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -100,37 +100,39 @@ class Shelf:
         self.root, self.place, self.width, self.limit = root, root / fingerprint, width, limit
         self.damaged = 0
         """How many records were found damaged, and left alone."""
-        self._known: dict[bytes, _Record] = {}
+        self._own: dict[bytes, _Record] = {}
+        self._lost: set[bytes] = set()  # of the others', what is damaged or gone
         self._maps: dict[Path, np.memmap[Any, Any]] = {}
         self._writer: Path | None = None
         self._process = 0  # that the writer's file belongs to: a forked one has another
         self._lock = threading.RLock()
-        for index in sorted(self.place.glob("*.index")) if self.place.is_dir() else ():
-            self._known.update(_rows(index, width))
+        found = [_Index.read(path, width) for path in sorted(self.place.glob("*.index"))] if self.place.is_dir() else []
+        self._others = _Others(found)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._own) + len(self._others)
 
     def get(self, key: bytes) -> np.ndarray | None:
         """[N, D] float32 of a sample's content; None where there is none that is sound."""
         with self._lock:
-            record = self._known.get(key)
+            record = self._own.get(key) or (None if key in self._lost else self._others.find(key))
             if record is None:
                 return None
             data = self._read(record)
             if data is None or zlib.crc32(data) != record.check:
                 self.damaged += 1
-                del self._known[key]
+                self._lost.add(key)
+                self._own.pop(key, None)
                 return None
             return np.frombuffer(bytearray(data), np.float32).reshape(record.count, self.width)
 
     def put(self, keys: Sequence[bytes], tokens: Sequence[np.ndarray]) -> None:
         """Keep [N, D] float32 of each content. Raises ConsilienceError where the disk is full."""
         assert all(each.dtype == np.float32 and each.shape[1:] == (self.width,) for each in tokens)
-        new = {key: np.ascontiguousarray(each) for key, each in zip(keys, tokens, strict=True) if key not in self._known}
-        if not new:
-            return
         with self._lock, told(self.place):
+            new = {key: np.ascontiguousarray(each) for key, each in zip(keys, tokens, strict=True) if not self._has(key)}
+            if not new:
+                return
             path = self._file()
             body = [each.tobytes() for each in new.values()]
             start = _append(path, b"".join(body))
@@ -140,8 +142,11 @@ class Shelf:
                 record = _Record(path, at, len(data) // (4 * self.width), zlib.crc32(data))
                 row["key"], row["start"], row["count"], row["check"] = key, at, record.count, record.check
                 row["row"] = zlib.crc32(row.tobytes()[:_COVERED])
-                self._known[key] = record
+                self._own[key] = record
             _append(path.with_suffix(".index"), rows.tobytes())
+
+    def _has(self, key: bytes) -> bool:
+        return key in self._own or (key not in self._lost and self._others.find(key) is not None)
 
     def _file(self) -> Path:
         """The file to append to; a new one where there is none yet or it is long enough."""
@@ -178,17 +183,48 @@ def _append(path: Path, data: bytes) -> int:
     return start
 
 
-def _rows(index: Path, width: int) -> Iterator[tuple[bytes, _Record]]:
-    """What a writer's index says that is whole, and that its file is long enough for."""
-    path = index.with_suffix(".tokens")
-    try:
-        data, size = index.read_bytes(), path.stat().st_size
-    except OSError:  # removed in this moment
-        return
-    for row in np.frombuffer(data[: len(data) // _ROW.itemsize * _ROW.itemsize], _ROW):
-        start, count = int(row["start"]), int(row["count"])
-        if zlib.crc32(row.tobytes()[:_COVERED]) == row["row"] and start + count * width * 4 <= size:
-            yield row["key"].tobytes(), _Record(path, start, count, int(row["check"]))
+@dataclass(frozen=True)
+class _Index:
+    """The rows of a writer's index that are whole, and that its file is long enough for."""
+
+    path: Path
+    rows: np.ndarray
+
+    @classmethod
+    def read(cls, index: Path, width: int) -> _Index:
+        path = index.with_suffix(".tokens")
+        try:
+            data, size = index.read_bytes(), path.stat().st_size
+        except OSError:  # removed in this moment
+            return cls(path, np.zeros(0, _ROW))
+        rows = np.frombuffer(data[: len(data) // _ROW.itemsize * _ROW.itemsize], _ROW)
+        whole = np.fromiter((zlib.crc32(row.tobytes()[:_COVERED]) for row in rows), np.uint32, len(rows)) == rows["row"]
+        return cls(path, rows[whole & (rows["start"] + rows["count"] * np.uint64(4 * width) <= size)])
+
+
+class _Others:
+    """What others have put, sorted by key: 40 bytes a record, because there may be millions."""
+
+    def __init__(self, found: Sequence[_Index]) -> None:
+        self.paths = [each.path for each in found]
+        rows = np.concatenate([np.zeros(0, _ROW), *(each.rows for each in found)])
+        halves = np.frombuffer(rows["key"].tobytes(), "<u8").reshape(-1, 2)
+        order = np.lexsort((halves[:, 1], halves[:, 0]))
+        self.first, self.second = halves[order, 0], halves[order, 1]
+        self.start, self.count, self.check = (rows[name][order] for name in ("start", "count", "check"))
+        self.path = np.repeat(np.arange(len(found), dtype=np.uint32), [len(each.rows) for each in found])[order]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def find(self, key: bytes) -> _Record | None:
+        first, second = np.frombuffer(key, "<u8")
+        low, high = (int(np.searchsorted(self.first, first, side)) for side in ("left", "right"))
+        place = low + int(np.searchsorted(self.second[low:high], second, "right")) - 1  # the newest: put anew after damage
+        if place < low or self.second[place] != second:
+            return None
+        which = self.paths[int(self.path[place])]
+        return _Record(which, int(self.start[place]), int(self.count[place]), int(self.check[place]))
 
 
 @dataclass(frozen=True)
