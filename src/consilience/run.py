@@ -36,7 +36,7 @@ from consilience.metrics import Estimate, bootstrap
 from consilience.predictors.base import DAMAGE, Predictor
 from consilience.recipe import Recipe, validate
 from consilience.select import Answer, Selection, answer, restore_selection
-from consilience.tasks.base import Task
+from consilience.tasks.base import Task, is_text
 from consilience.types import Cell, ColumnRole, Input, Schema, State
 
 LONGEST = 100
@@ -331,10 +331,12 @@ def _schema(value: Mapping[str, Any], folder: Path) -> Schema:
         notes = tuple(ColumnRole(**item) for item in value["columns"])
         names = [value["target"] or "", *(column for item in inputs for column in (*item.columns, *item.kinds))]
         names += [word for note in notes for word in (note.column, note.role, note.reason, note.input)]
-        if not all(isinstance(name, str) for name in names):
+        if not all(map(is_text, names)):
             raise ValueError("a name that is no text")
-        if len({item.name for item in inputs}) < len(inputs) or any(len(item.columns) != len(item.kinds) for item in inputs):
-            raise ValueError("two inputs of one name, or an input without a kind for each column")
+        if len({item.name for item in inputs}) < len(inputs) or any(
+            not 0 < len(item.columns) == len(item.kinds) for item in inputs
+        ):
+            raise ValueError("two inputs of one name, or an input without columns, or without a kind for each")
         return Schema(value["target"], inputs, notes)
     except (KeyError, TypeError, ValueError) as error:
         raise fail(f"{folder / 'schema.json'} is damaged: {error}", "the run's schema", "train again") from None

@@ -17,6 +17,7 @@ from consilience.data.schema import infer_schema
 from consilience.data.store import Store
 from consilience.data.table import read_table
 from consilience.data.view import View
+from consilience.errors import ConsilienceError
 from consilience.modalities.series import Sensors, Series
 from consilience.modalities.series.arrays import CHANNELS, Found
 from consilience.modalities.series.channels import fitted, layout_from, written
@@ -330,3 +331,9 @@ def test_a_signalling_nan_is_missing_without_a_warning() -> None:
     found = read(data)
     assert isinstance(found, Series)
     assert np.isnan(found.values[:, 0]).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("kind", ["x", "0", "-1", "1.5", "true", "null", "[]", "[1]", "257", '{"a": 1}', "3 4"])
+def test_channels_that_are_none_are_refused(kind: str) -> None:
+    with pytest.raises(ConsilienceError, match="the channels of a series are"):
+        layout_from((kind,))

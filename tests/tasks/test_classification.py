@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from consilience.errors import ConsilienceError
+from consilience.tasks.base import are_labels
 from consilience.tasks.classification import Classification
 from consilience.types import Cell, State
 
@@ -392,3 +393,11 @@ def test_a_damaged_state_is_an_error(change: dict[str, Any]) -> None:
         task.restore(State(state | change))
     with pytest.raises(ConsilienceError, match="the task of the run is damaged"):
         task.restore(State({key: value for key, value in state.items() if key not in change}))
+
+
+@pytest.mark.parametrize(
+    "classes", [["a", 1], [1, 1.5], [True, 2], [1, 2**63], ["a", "\ud800"], ["a"], ["a", "a"], "ab", [["a"], ["b"]]]
+)
+def test_classes_that_no_column_can_hold_are_no_classes(classes: object) -> None:
+    assert not are_labels(classes, 2)
+    assert are_labels(["a", "b"], 2) and are_labels([1.5, 2.0], 2) and are_labels([False, True], 2)

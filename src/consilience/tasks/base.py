@@ -159,11 +159,18 @@ def plain_label(cell: Cell) -> Cell:
     return cell if isinstance(cell, str | bool | int | float) else str(cell)
 
 
+def is_text(value: Any) -> bool:
+    """A string that a file can hold: JSON can spell halves of characters, which are none."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
 def are_labels(value: Any, least: int) -> TypeGuard[list[Cell]]:
     """At least so many, all different and of one type, as JSON and a column of answers can hold them."""
     if not isinstance(value, list) or not all(isinstance(label, str | int | float | bool) for label in value):
         return False
     if len(set(map(type, value))) > 1 or any(isinstance(label, int) and abs(label) >= 2**63 for label in value):
+        return False
+    if not all(is_text(label) for label in value if isinstance(label, str)):
         return False
     return len({label_key(label) for label in value}) == len(value) >= least
 

@@ -42,11 +42,18 @@ def written(layout: Layout) -> str:
 
 
 def layout_from(kinds: Sequence[str]) -> Layout:
-    """What `written` wrote."""
+    """What `written` wrote. Raises ConsilienceError for anything else, which a damaged run may hold."""
     if not kinds or not kinds[0]:
         return None
-    read = json.loads(kinds[0])
-    return tuple(read) if isinstance(read, list) else read
+    try:
+        read = json.loads(kinds[0])
+    except ValueError:
+        read = None
+    if isinstance(read, int) and not isinstance(read, bool) and 1 <= read <= CHANNELS:
+        return read
+    if isinstance(read, list) and read and all(isinstance(name, str) for name in read):
+        return tuple(read)
+    raise fail(f"the channels of a series are {kinds[0]!r}", "a number of channels, or their names", "train the run again")
 
 
 def fitted(found: Found, layout: Layout) -> Found:
