@@ -50,10 +50,10 @@ def write(root: Path, first: int, step: int, said: Path, most: int = MOST) -> in
         return child
     code = 1
     try:
-        shelf = Shelf(root, "encoder", WIDTH)
+        shelf = Shelf(root, "encoder")
         with said.open("ab", buffering=0) as file:
             for number in range(first, most, step):
-                shelf.put([key(number)], [record(number)])
+                shelf.put([key(number)], [record(number).tobytes()])
                 file.write(number.to_bytes(4, "little"))
         code = 0
     except ConsilienceError:
@@ -69,10 +69,10 @@ def acknowledged(said: Path) -> list[int]:
 
 def read(root: Path, numbers: list[int]) -> tuple[int, int]:
     """How many of the records are there, and how many are not what was put."""
-    shelf = Shelf(root, "encoder", WIDTH)
+    shelf = Shelf(root, "encoder")
     found = [(number, shelf.get(key(number))) for number in numbers]
     there = [(number, tokens) for number, tokens in found if tokens is not None]
-    return len(there), sum(not np.array_equal(tokens, record(number)) for number, tokens in there)
+    return len(there), sum(tokens != record(number).tobytes() for number, tokens in there)
 
 
 def fault(name: str, folder: Path, draw: random.Random) -> dict[str, int]:

@@ -481,6 +481,6 @@ def test_tokens_that_are_kept_are_shown_and_cleared(
     assert cli("train", path, "--target", "answer", "--set", TINY, "--out", tmp_path / "run")[0] == 0
     assert files(tmp_path / "run") == files(run)
     code, said, _ = cli("cache")
-    assert code == 0 and re.fullmatch(rf"\d+ cells of \d+ encoders, \d+\.\d MB of 21 GB: {folder}\n", said)
+    assert code == 0 and re.fullmatch(rf"\d+ records on \d+ shelves, \d+\.\d MB of 21 GB: {folder}\n", said)
     assert cli("cache", folder, "--clear")[0] == 0
-    assert cli("cache")[1].startswith("0 cells of 0 encoders")
+    assert cli("cache")[1].startswith("0 records on 0 shelves")

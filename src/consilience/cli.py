@@ -197,7 +197,7 @@ def cache(
     folder: Annotated[Path | None, typer.Argument(help="Default: what CONSILIENCE_CACHE names.")] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Remove everything in it.")] = False,
 ) -> None:
-    """Show, or clear, the tokens that are kept on disk, so that nothing is encoded twice."""
+    """Show, or clear, what is kept on disk so that nothing is decoded or encoded twice."""
     from consilience.data import shelf
 
     root = folder or shelf.folder()
@@ -208,13 +208,17 @@ def cache(
             f"set {shelf.VARIABLE}=FOLDER to keep tokens",
         )
     if not root.is_dir():
-        raise fail(f"there is no folder {root}", "a folder of tokens", "check the path; it is made when something is kept")
+        raise fail(
+            f"there is no folder {root}",
+            "a folder in which something is kept",
+            "check the path; it is made when something is kept",
+        )
     if clear:
         print(f"{shelf.trim(root, 0) / 1e6:.1f} MB removed: {root}")
         return
     found = shelf.held(root)
     print(
-        f"{found.records} cells of {found.encoders} encoders, {found.bytes / 1e6:.1f} MB of {shelf.LIMIT / 1e9:.0f} GB: {root}"
+        f"{found.records} records on {found.shelves} shelves, {found.bytes / 1e6:.1f} MB of {shelf.LIMIT / 1e9:.0f} GB: {root}"
     )
 
 

@@ -29,28 +29,34 @@ def key(number: int) -> bytes:
     return content(Passage(text=str(number)))
 
 
-def tokens(number: int, count: int = 2) -> np.ndarray:
-    return np.full((count, 3), number, np.float32)
+def tokens(number: int, count: int = 2) -> bytes:
+    return np.full((count, 3), number, np.float32).tobytes()
+
+
+def numbers(data: bytes | None) -> np.ndarray:
+    assert data is not None
+    return np.frombuffer(data, np.float32).reshape(-1, 3)
 
 
 def filled(root: Path, count: int = 5, name: str = "f") -> Shelf:
-    made = Shelf(root, name, 3)
+    made = Shelf(root, name)
     for number in range(count):
         made.put([key(number)], [tokens(number, number)])
     return made
 
 
 def parts(root: Path) -> tuple[Path, Path]:
-    (tokens_,), (index,) = root.glob("*/*.tokens"), root.glob("*/*.index")
+    (tokens_,), (index,) = root.glob("*/*.records"), root.glob("*/*.index")
     return tokens_, index
 
 
 def found(root: Path, count: int = 5) -> list[int]:
     """Which of the records are there, each as it was put."""
-    read, there = Shelf(root, "f", 3), []
+    read, there = Shelf(root, "f"), []
     for number in range(count):
-        one = read.get(key(number))
-        if one is not None:
+        data = read.get(key(number))
+        if data is not None:
+            one = numbers(data)
             assert one.shape == (number, 3) and (one == number).all()
             there.append(number)
     return there
@@ -58,14 +64,12 @@ def found(root: Path, count: int = 5) -> list[int]:
 
 def test_what_was_put_is_there_for_others_and_for_oneself(tmp_path: Path) -> None:
     made = filled(tmp_path)
-    assert [made.get(key(number)).shape for number in range(5)] == [(number, 3) for number in range(5)]  # type: ignore[union-attr]
+    assert [numbers(made.get(key(number))).shape for number in range(5)] == [(number, 3) for number in range(5)]
     assert made.get(key(9)) is None
     assert found(tmp_path) == [0, 1, 2, 3, 4]
     assert held(tmp_path).records == 5
-    assert Shelf(tmp_path, "another", 3).get(key(1)) is None
+    assert Shelf(tmp_path, "another").get(key(1)) is None
     made.put([key(1)], [tokens(7)])  # it is there already: the first stays
-    assert found(tmp_path) == [0, 1, 2, 3, 4]
-    made.get(key(1))[:] = 0  # type: ignore[index] - what is handed out is the caller's
     assert found(tmp_path) == [0, 1, 2, 3, 4]
 
 
@@ -104,20 +108,20 @@ def test_what_is_damaged_is_counted_and_can_be_put_again(tmp_path: Path) -> None
     filled(tmp_path)
     path, _ = parts(tmp_path)
     path.write_bytes(b"\xff" * path.stat().st_size)
-    read = Shelf(tmp_path, "f", 3)
+    read = Shelf(tmp_path, "f")
     assert read.get(key(3)) is None
     assert read.damaged == 1
     read.put([key(3)], [tokens(3, 3)])
-    assert (read.get(key(3)) == 3).all()  # type: ignore[union-attr]
+    assert (numbers(read.get(key(3))) == 3).all()
     assert 3 in found(tmp_path)
 
 
 def test_writers_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np; from pathlib import Path; from consilience.data.shelf import Shelf\n"
-        "from tests_key import key\nshelf = Shelf(Path(sys.argv[1]), 'f', 3)\n"
+        "from tests_key import key\nshelf = Shelf(Path(sys.argv[1]), 'f')\n"
         "for number in range(int(sys.argv[2]), 400, 2):\n"
-        "    shelf.put([key(number)], [np.full((number % 5, 3), number, np.float32)])\n"
+        "    shelf.put([key(number)], [np.full((number % 5, 3), number, np.float32).tobytes()])\n"
     )
     (tmp_path / "tests_key.py").write_text(
         "from consilience.data.shelf import content\nfrom consilience.modalities.text import Passage\n"
@@ -126,26 +130,26 @@ def test_writers_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     writers = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "c", str(first)], env=environment) for first in (0, 1)]
     assert [writer.wait() for writer in writers] == [0, 0]
-    read = Shelf(tmp_path / "c", "f", 3)
+    read = Shelf(tmp_path / "c", "f")
     assert len(read) == 400
-    assert all((read.get(key(number)) == number).all() for number in range(400))  # type: ignore[union-attr]
+    assert all((numbers(read.get(key(number))) == number).all() for number in range(400))
 
 
 def test_threads_share_a_shelf(tmp_path: Path) -> None:
-    made = Shelf(tmp_path, "f", 3)
+    made = Shelf(tmp_path, "f")
 
     def write(first: int) -> None:
         for number in range(first, 200, 4):
             made.put([key(number)], [tokens(number, number % 4)])
-            assert (made.get(key(number)) == number).all()  # type: ignore[union-attr]
+            assert (numbers(made.get(key(number))) == number).all()
 
     threads = [threading.Thread(target=write, args=(first,)) for first in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    read = Shelf(tmp_path, "f", 3)
-    assert all((read.get(key(number)) == number).all() for number in range(200))  # type: ignore[union-attr]
+    read = Shelf(tmp_path, "f")
+    assert all((numbers(read.get(key(number))) == number).all() for number in range(200))
 
 
 def test_what_was_used_longest_ago_is_removed_first(tmp_path: Path) -> None:
@@ -154,28 +158,28 @@ def test_what_was_used_longest_ago_is_removed_first(tmp_path: Path) -> None:
         for path in (tmp_path / name).iterdir():
             os.utime(path, (place + 1, place + 1))
     size = held(tmp_path).bytes
-    Shelf(tmp_path, "old", 3).get(key(1))  # used now
+    Shelf(tmp_path, "old").get(key(1))  # used now
     assert trim(tmp_path, size) == 0
     assert trim(tmp_path, size - 1) == size // 3
     assert not list(tmp_path.glob("used/*"))
-    assert held(tmp_path).encoders == 2
+    assert held(tmp_path).shelves == 2
     assert trim(tmp_path, 0) == 2 * size // 3
     assert held(tmp_path) == shelf.Held(0, 0, 0)
 
 
 def test_a_file_that_is_removed_while_it_is_known_is_as_if_it_had_not_been(tmp_path: Path) -> None:
     filled(tmp_path)
-    read = Shelf(tmp_path, "f", 3)
+    read = Shelf(tmp_path, "f")
     trim(tmp_path, 0)
     assert read.get(key(2)) is None
     read.put([key(2)], [tokens(2)])
-    assert (read.get(key(2)) == 2).all()  # type: ignore[union-attr]
+    assert (numbers(read.get(key(2))) == 2).all()
 
 
 def test_a_writer_begins_a_new_file_when_one_is_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf, "SEGMENT", 100)
     made = filled(tmp_path, 30)
-    assert len(list(tmp_path.glob("f/*.tokens"))) > 5
+    assert len(list(tmp_path.glob("f/*.records"))) > 5
     assert found(tmp_path, 30) == list(range(30))
     made.limit = 600
     made.put([key(30)], [tokens(30, 30)])

@@ -1,14 +1,16 @@
-"""Tokens on disk: encoded once, for every run and process that shares the folder.
+"""Bytes on disk by 16-byte keys, for every run and process that shares the folder: how encode once outlives a process.
 
-A shelf holds what one encoder (by its fingerprint: preparation, learned state, weights) returned, by the content of the sample
-that it was given. So a changed weight, preparation or cell never finds an old token, and equal cells share one.
+Two kinds of shelf are kept. One for each encoder (by its fingerprint: preparation, learned state, weights) holds the tokens
+that it returned, by the content of the sample that it was given; so a changed weight or preparation never finds an old token,
+and equal samples share one. One for each modality holds what came of a cell, by the bytes of the cell: why it is missing, or
+the content of its sample (`recalled`); so a cell whose tokens are there is not even decoded.
 
-    FOLDER/<fingerprint>/<writer>.tokens   numbers, one record after the other
-    FOLDER/<fingerprint>/<writer>.index    a fixed row for each record: key, place, length, check sums
+    FOLDER/<name>/<writer>.records   bytes, one record after the other
+    FOLDER/<name>/<writer>.index     a fixed row for each record: key, place, length, check sums
 
 Every writer has files of its own, only ever appended to, so that writers need no lock. A row of the index is written after its
-record: a process that is killed in between leaves numbers that nobody knows of. Rows and records carry check sums (CRC-32);
-what is torn or damaged is as if it were not there, and is encoded again. What `put` has taken is there after `kill -9`.
+record: a process that is killed in between leaves bytes that nobody knows of. Rows and records carry check sums (CRC-32); what
+is torn or damaged is as if it were not there, and is made again. What `put` has taken is there after `kill -9`.
 
 The folder is bounded: `trim` removes the files that were used longest ago.
 """
@@ -85,7 +87,7 @@ def _feed(digest: Any, value: Any) -> None:
 
 @dataclass(frozen=True)
 class _Record:
-    """Where tokens lie: `count` rows from byte `start` of a writer's file."""
+    """Where a record lies: `count` bytes from byte `start` of a writer's file."""
 
     path: Path
     start: int
@@ -94,10 +96,10 @@ class _Record:
 
 
 class Shelf:
-    """The tokens of width `width`, float32, of one encoder; safe to use from several threads and processes."""
+    """The records of one name; safe to use from several threads and processes."""
 
-    def __init__(self, root: Path, fingerprint: str, width: int, limit: int = LIMIT) -> None:
-        self.root, self.place, self.width, self.limit = root, root / fingerprint, width, limit
+    def __init__(self, root: Path, name: str, limit: int = LIMIT) -> None:
+        self.root, self.place, self.limit = root, root / name, limit
         self.damaged = 0
         """How many records were found damaged, and left alone."""
         self._own: dict[bytes, _Record] = {}
@@ -106,14 +108,14 @@ class Shelf:
         self._writer: Path | None = None
         self._process = 0  # that the writer's file belongs to: a forked one has another
         self._lock = threading.RLock()
-        found = [_Index.read(path, width) for path in sorted(self.place.glob("*.index"))] if self.place.is_dir() else []
+        found = [_Index.read(path) for path in sorted(self.place.glob("*.index"))] if self.place.is_dir() else []
         self._others = _Others(found)
 
     def __len__(self) -> int:
         return len(self._own) + len(self._others)
 
-    def get(self, key: bytes) -> np.ndarray | None:
-        """[N, D] float32 of a sample's content; None where there is none that is sound."""
+    def get(self, key: bytes) -> bytes | None:
+        """What was put under that key; None where there is nothing that is sound."""
         with self._lock:
             record = self._own.get(key) or (None if key in self._lost else self._others.find(key))
             if record is None:
@@ -124,22 +126,21 @@ class Shelf:
                 self._lost.add(key)
                 self._own.pop(key, None)
                 return None
-            return np.frombuffer(bytearray(data), np.float32).reshape(record.count, self.width)
+            return data
 
-    def put(self, keys: Sequence[bytes], tokens: Sequence[np.ndarray]) -> None:
-        """Keep [N, D] float32 of each content. Raises ConsilienceError where the disk is full."""
-        assert all(each.dtype == np.float32 and each.shape[1:] == (self.width,) for each in tokens)
+    def put(self, keys: Sequence[bytes], records: Sequence[bytes]) -> None:
+        """Keep a record under each key; the first stays. Raises ConsilienceError where the disk is full."""
         with self._lock, told(self.place):
-            new = {key: np.ascontiguousarray(each) for key, each in zip(keys, tokens, strict=True) if not self._has(key)}
+            new = {key: each for key, each in zip(keys, records, strict=True) if not self._has(key)}
             if not new:
                 return
             path = self._file()
-            body = [each.tobytes() for each in new.values()]
+            body = list(new.values())
             start = _append(path, b"".join(body))
             rows = np.zeros(len(new), _ROW)
             starts = start + np.cumsum([0, *map(len, body[:-1])])
             for row, key, data, at in zip(rows, new, body, starts.tolist(), strict=True):
-                record = _Record(path, at, len(data) // (4 * self.width), zlib.crc32(data))
+                record = _Record(path, at, len(data), zlib.crc32(data))
                 row["key"], row["start"], row["count"], row["check"] = key, at, record.count, record.check
                 row["row"] = zlib.crc32(row.tobytes()[:_COVERED])
                 self._own[key] = record
@@ -153,7 +154,7 @@ class Shelf:
         if self._writer is None or self._process != os.getpid() or _size(self._writer) not in range(SEGMENT):
             trim(self.root, self.limit)
             self.place.mkdir(parents=True, exist_ok=True)
-            self._writer = self.place / f"{time.time_ns():x}-{uuid4().hex[:8]}.tokens"
+            self._writer = self.place / f"{time.time_ns():x}-{uuid4().hex[:8]}.records"
             self._writer.touch()
             self._process = os.getpid()
         return self._writer
@@ -162,7 +163,7 @@ class Shelf:
         """The bytes of a record; None where the file is gone or shorter."""
         if record.count == 0:
             return b""
-        stop = record.start + record.count * self.width * 4
+        stop = record.start + record.count
         held = self._maps.get(record.path)
         if held is None or len(held) < stop:
             try:
@@ -191,15 +192,15 @@ class _Index:
     rows: np.ndarray
 
     @classmethod
-    def read(cls, index: Path, width: int) -> _Index:
-        path = index.with_suffix(".tokens")
+    def read(cls, index: Path) -> _Index:
+        path = index.with_suffix(".records")
         try:
             data, size = index.read_bytes(), path.stat().st_size
         except OSError:  # removed in this moment
             return cls(path, np.zeros(0, _ROW))
         rows = np.frombuffer(data[: len(data) // _ROW.itemsize * _ROW.itemsize], _ROW)
         whole = np.fromiter((zlib.crc32(row.tobytes()[:_COVERED]) for row in rows), np.uint32, len(rows)) == rows["row"]
-        return cls(path, rows[whole & (rows["start"] + rows["count"] * np.uint64(4 * width) <= size)])
+        return cls(path, rows[whole & (rows["start"] + rows["count"] <= size)])
 
 
 class _Others:
@@ -229,16 +230,16 @@ class _Others:
 
 @dataclass(frozen=True)
 class Held:
-    """What lies in a folder of tokens."""
+    """What lies in a folder."""
 
-    encoders: int
+    shelves: int
     records: int
     bytes: int
 
 
 def held(root: Path) -> Held:
     """How much there is."""
-    files = list(root.glob("*/*.tokens"))
+    files = list(root.glob("*/*.records"))
     rows = sum(_size(index) // _ROW.itemsize for index in root.glob("*/*.index"))
     return Held(len({path.parent for path in files}), rows, sum(map(_size, [*files, *root.glob("*/*.index")])))
 
@@ -246,7 +247,7 @@ def held(root: Path) -> Held:
 def trim(root: Path, limit: int) -> int:
     """Remove the files that were used longest ago until `limit` bytes are left; how many bytes were removed."""
     files = []
-    for path in root.glob("*/*.tokens"):
+    for path in root.glob("*/*.records"):
         with suppress(OSError):  # removed by another process
             about = path.stat()
             if about.st_mtime < time.time() - _ORPHAN and not path.with_suffix(".index").exists():

@@ -41,14 +41,19 @@ class Store:
         self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def shelf(self, fingerprint: str, width: int) -> Shelf | None:
-        """The tokens on disk of one encoder; None where none are kept there."""
+    @property
+    def keeps(self) -> bool:
+        """Is anything kept on disk?"""
+        return self._folder is not None
+
+    def shelf(self, name: str) -> Shelf | None:
+        """What is kept on disk under that name; None where nothing is kept there."""
         if self._folder is None:
             return None
         with self._lock:
-            found = self._shelves.get(fingerprint)
+            found = self._shelves.get(name)
             if found is None:
-                found = self._shelves[fingerprint] = Shelf(self._folder, fingerprint, width)
+                found = self._shelves[name] = Shelf(self._folder, name)
             return found
 
     def get(self, key: Hashable) -> Any | None:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
-from consilience.data import isolated
+from consilience.data import isolated, recalled
 from consilience.data.schema import modality_of
 from consilience.data.several import below
-from consilience.data.shelf import content
+from consilience.data.shelf import Shelf, content
 from consilience.data.store import Store
 from consilience.data.table import Cells, Table
 from consilience.data.tokens import Kept
@@ -31,6 +31,8 @@ from consilience.errors import fail, nearest
 from consilience.media import is_url
 from consilience.nn import masked_deviation, masked_mean
 from consilience.types import Cell, Input, Limits, Missing, Sample, Schema, Tokens
+
+Done = TypeVar("Done")
 
 CHUNK = 96
 """Rows that are encoded, or predicted, together. Always as many: a row's bits must not depend on its neighbours.
@@ -79,6 +81,7 @@ class View:
         # than encoding.
         self._fingerprints: WeakKeyDictionary[Encoder, str] = WeakKeyDictionary()
         self._notes = {name: _Told(len(table)) for name in schema.names}
+        self._contents = {name: np.zeros(len(table) if store.keeps else 0, "V16") for name in schema.names}
         self._groups: np.ndarray | None = None
         self._kept: dict[tuple[str, str], Kept] = {}  # by the encoder's fingerprint and the input
 
@@ -129,6 +132,7 @@ class View:
                 found[row] = sample
             else:
                 unread.append(row)
+        first = {row for row in unread if told[row] is None}
         read = self._read(self.schema[name], np.array(unread, np.int64))
         pairs = zip(unread, read, strict=True)
         lost = {row: sample.reason for row, sample in pairs if isinstance(sample, Missing) and told[row] == ""}
@@ -142,6 +146,7 @@ class View:
         found.update(zip(unread, read, strict=True))
         told.tell(unread, [sample.reason if isinstance(sample, Missing) else "" for sample in read])
         noted.tell(unread, [None if isinstance(sample, Missing) else sample.notes or None for sample in read])
+        self._remember(name, [(row, sample) for row, sample in zip(unread, read, strict=True) if row in first])
         for row, sample in zip(unread, read, strict=True):
             if kind.media and not isinstance(sample, Missing):  # to read the others again costs less than to keep them
                 self.store.put((self.identity, name, row), sample, sample.nbytes)
@@ -185,7 +190,8 @@ class View:
         """Read what was not read yet."""
         unread = rows[self._reasons[name].are(None, rows)]
         for start in range(0, len(unread), 1024):
-            self.samples(name, unread[start : start + 1024])
+            if len(rest := self._recalled(name, unread[start : start + 1024])):
+                self.samples(name, rest)
 
     def tokens(self, encoder: Encoder, name: str, rows: np.ndarray) -> Tokens:
         """Tokens of a frozen encoder for `rows`, from the store where they are; [R, N, D] on the CPU.
@@ -218,19 +224,68 @@ class View:
 
     def _found(self, encoder: Encoder, name: str, rows: np.ndarray, fingerprint: str) -> list[torch.Tensor]:
         """[N, D] for each of at most CHUNK present rows: from disk where they are there, else encoded, each content once."""
-        shelf = self.store.shelf(fingerprint, encoder.width)
+        shelf = self.store.shelf(fingerprint)
         if shelf is None:
             return self._encode(encoder, name, rows)
-        keys = list(map(content, self.samples(name, rows)))
-        found = {key: tokens for key in dict.fromkeys(keys) if (tokens := shelf.get(key)) is not None}
+        keys = self._contents_of(name, rows)
+        found = {key: _tokens(data, encoder.width) for key in dict.fromkeys(keys) if (data := shelf.get(key)) is not None}
         absent = [place for place, key in enumerate(keys) if key not in found and keys.index(key) == place]
         if absent:
-            made = [tokens.numpy() for tokens in self._encode(encoder, name, rows[absent])]
-            new = [keys[place] for place in absent]
+            made, new = self._encode(encoder, name, rows[absent]), [keys[place] for place in absent]
             found.update(zip(new, made, strict=True))
-            if made[0].dtype == np.float32:
-                shelf.put(new, made)
-        return [torch.from_numpy(found[key]) for key in keys]
+            if made[0].dtype == torch.float32:
+                shelf.put(new, [tokens.numpy().tobytes() for tokens in made])
+        return [found[key] for key in keys]
+
+    def _contents_of(self, name: str, rows: np.ndarray) -> list[bytes]:
+        """What the sample of each present row is known by; read where it was not recalled."""
+        known = self._contents[name]
+        unread = rows[[not any(known[row].tobytes()) for row in rows.tolist()]]
+        for row, sample in zip(unread.tolist(), self.samples(name, unread) if len(unread) else [], strict=True):
+            known[row] = np.void(content(sample))
+        return [known[row].tobytes() for row in rows.tolist()]
+
+    def _recalled(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Tell what other processes read in the same cells before; the rows of which nothing is remembered."""
+        item, shelf = self.schema[name], self._cell_shelf(name)
+        if shelf is None:
+            return rows
+        keys = self._cell_keys(item, rows)
+        found = [None if key is None or (data := shelf.get(key)) is None else recalled.outcome(data) for key in keys]
+        for row, one in zip(rows.tolist(), found, strict=True):
+            if one is not None and not one.reason:
+                self._contents[name][row] = np.void(one.content)
+        some = [(row, one) for row, one in zip(rows.tolist(), found, strict=True) if one is not None]
+        self._reasons[name].tell([row for row, _ in some], [one.reason for _, one in some])
+        self._notes[name].tell([row for row, _ in some], [one.notes or None for _, one in some])
+        return rows[[one is None for one in found]]
+
+    def _remember(self, name: str, read: Sequence[tuple[int, Sample | Missing]]) -> None:
+        """Keep what came of the cells of some rows, for other processes."""
+        shelf = self._cell_shelf(name)
+        if shelf is None or not read:
+            return
+        keys = self._cell_keys(self.schema[name], np.array([row for row, _ in read], np.int64))
+        pairs = [(key, recalled.remembered(sample)) for key, (_, sample) in zip(keys, read, strict=True)]
+        kept = [(key, data) for key, data in pairs if key is not None and data is not None]
+        shelf.put([key for key, _ in kept], [data for _, data in kept])
+
+    def _cell_shelf(self, name: str) -> Shelf | None:
+        """Where what came of cells is kept: of media, which are costly to decode, as they are."""
+        item = self.schema[name]
+        damaged = self.damage is not None and self.damage.input == name
+        return self.store.shelf(f"cells-{item.modality}") if modality_of(item).media and not damaged else None
+
+    def _cell_keys(self, item: Input, rows: np.ndarray) -> list[bytes | None]:
+        limits_at = {root: self.limits.below(root) for _, root in self.table.roots}
+        (column,) = item.columns
+
+        def key(place: int) -> bytes | None:
+            root = self.table.root(int(rows[place]))
+            return recalled.key(item, {column: located(item, cells[place], root)}, limits_at[root])
+
+        cells = list(self.cells(column, rows))
+        return _in_threads(key, len(rows))
 
     def _encode(self, encoder: Encoder, name: str, rows: np.ndarray) -> list[torch.Tensor]:
         """[N, D] for each of at most CHUNK present rows, in a batch of fixed shape."""
@@ -275,10 +330,7 @@ class View:
                 return sample
             return corrupt(sample, damage.severity, np.random.default_rng([damage.seed, int(rows[place])]))
 
-        if kind.media and len(rows) > 1:  # decoders release the interpreter lock
-            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-                return list(pool.map(read, range(len(rows))))
-        return list(map(read, range(len(rows))))
+        return _in_threads(read, len(rows)) if kind.media else list(map(read, range(len(rows))))
 
 
 class _Told:
@@ -310,6 +362,19 @@ class _Told:
         """How many of `rows` each word is told of."""
         codes, counts = np.unique(self.codes[rows], return_counts=True)
         return Counter({self.words[code]: count for code, count in zip(codes.tolist(), counts.tolist(), strict=True) if code})
+
+
+def _in_threads(work: Callable[[int], Done], count: int) -> list[Done]:
+    """`work` of 0 to `count` - 1, in order; decoders, and disks, release the interpreter lock."""
+    if count < 2:
+        return list(map(work, range(count)))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(work, range(count)))
+
+
+def _tokens(data: bytes, width: int) -> torch.Tensor:
+    """[N, D] float32, as it was kept."""
+    return torch.from_numpy(np.frombuffer(bytearray(data), np.float32).reshape(-1, width))
 
 
 def located(item: Input, cell: Cell, root: Path) -> Cell:

@@ -146,7 +146,7 @@ class Features:
         for name, encoder in self.encoders.items():
             width = encoder.width if encoder.length == 1 else 2 * encoder.width
             mean, scale = self.mean.get(name), self.scale.get(name)
-            sound = mean is not None and mean.shape == (width,) and bool((np.abs(mean) <= _MOST).all())
+            sound = mean is not None and mean.shape == (width,) and bool((np.abs(mean.astype(np.float64)) <= _MOST).all())
             if (
                 not sound
                 or not isinstance(scale, float)
