@@ -22,12 +22,11 @@ PAGE = HERE / "RESULTS.md"
 INTRODUCTION = """# Results
 
 Every line stands in `benchmarks/results/` as JSON: commit, literal command, seed, machine, time, memory and all metrics.
-`python benchmarks/run.py DATA`, `folds.py DATA`, `damage.py DATA`, `rates.py DATA`, `inspect_time.py DATA`,
-`audit_faults.py`, `fuzz_tables.py`, `mutants.py`, `fuzz_loaders.py`, `size.py`, `kill.py`, `store_faults.py` and `pins.py`
-measure, `python benchmarks/results.py` writes this page. DATA is a folder with the data sets, none of which is in the
-repository; what takes no DATA makes its own tables. The test part of each set is scored once, at the end of `train`; 95%
-bootstrap intervals in brackets. Seconds are wall time on a
-shared machine of two cores.
+`python benchmarks/run.py DATA`, `folds.py DATA`, `damage.py DATA`, `rates.py DATA`, `encode.py DATA`, `inspect_time.py
+DATA`, `audit_faults.py`, `fuzz_tables.py`, `mutants.py`, `fuzz_loaders.py`, `size.py`, `kill.py`, `store_faults.py` and
+`pins.py` measure, `python benchmarks/results.py` writes this page. DATA is a folder with the data sets, none of which is in
+the repository; what takes no DATA makes its own tables. The test part of each set is scored once, at the end of `train`;
+95% bootstrap intervals in brackets. Seconds are wall time on a shared machine of two cores.
 """
 
 
