@@ -74,21 +74,8 @@ def page() -> str:
 
     found = read()
     lines = INTRODUCTION.splitlines()
-    for part in (
-        run,
-        folds,
-        damage,
-        rates,
-        audit_faults,
-        fuzz_tables,
-        mutants,
-        fuzz_loaders,
-        inspect_time,
-        size,
-        kill,
-        store_faults,
-        pins,
-    ):
+    parts = (run, folds, damage, rates, audit_faults, fuzz_tables, mutants, fuzz_loaders)
+    for part in (*parts, encode, inspect_time, size, kill, store_faults, pins):
         lines += part.page(found)
     return "\n".join(lines) + "\n"
 
