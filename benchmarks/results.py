@@ -60,6 +60,7 @@ def page() -> str:
     """RESULTS.md."""
     import audit_faults
     import damage
+    import encode
     import folds
     import fuzz_loaders
     import fuzz_tables
