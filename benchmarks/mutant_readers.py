@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -21,7 +22,8 @@ import soundfile
 import yaml
 
 import consilience
-from consilience.checkpoint import Checkpoints
+from consilience import unfinished
+from consilience.checkpoint import ABOUT, Checkpoints
 from consilience.data.schema import modality
 from consilience.data.table import read_table
 from consilience.media import FORMATS
@@ -32,6 +34,9 @@ Read = Callable[[int, bytes], str]
 """The number of the file that was changed, and its bytes -> what came of it."""
 
 Made = tuple[list[bytes], Read]
+
+DIGEST = 32
+"""Bytes of the digest that a checkpoint begins with."""
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "1"
 
@@ -115,6 +120,35 @@ def series(folder: Path) -> Made:
     file = io.BytesIO()
     pq.write_table(pa.table({"time": np.arange(8) / 4, "x": values[:, 0], "y": values[:, 2]}), file)
     return [*seeds, file.getvalue()], _cells("series")
+
+
+def series_files(folder: Path) -> Made:
+    """Files whose ending says what they are: tables with a clock, with dates, and without names."""
+    reader, item = modality("series"), Input("it", "series", ("it",))
+    values = np.arange(8.0)
+    dated = pa.table({"date": pa.array(range(8), pa.timestamp("s")), "x": values, "on": [True, None] * 4})
+    file = io.BytesIO()
+    pq.write_table(dated, file, compression="none")
+    text = "".join(f"{place / 4},{value},{value**2},word\n" for place, value in enumerate(values))
+    days = "".join(f"2024-01-0{place + 1}\t{value}\t\n" for place, value in enumerate(values))
+    seeds = {
+        "a.csv": ("time_ms,x,y,note\n" + text).encode(),
+        "b.csv": text.replace(",word", "").encode(),
+        "c.tsv": ("date\tx\tempty\n" + days).encode(),
+        "d.parquet": file.getvalue(),
+    }
+    names = list(seeds)
+
+    def read(place: int, data: bytes) -> str:
+        path = folder / names[place]
+        path.write_bytes(data)
+        found = reader.read(item, {"it": path}, Limits())
+        if isinstance(found, Missing):
+            return f"missing: {found.reason}"
+        assert len(reader.parts(found)) > 0
+        return "read"
+
+    return list(seeds.values()), read
 
 
 def arrays(folder: Path) -> Made:
@@ -225,31 +259,53 @@ def _runs(*names: str) -> Callable[[Path], Made]:
     return made
 
 
-def checkpoint(folder: Path) -> Made:
-    kept = Checkpoints(folder)
-    kept.put("state", State({"epoch": 3, "best": [0.5, None]}, {"weights": np.arange(6.0), "order": np.arange(4)}))
-    (path,) = folder.glob("*.checkpoint")
-    seed = path.read_bytes()
+def _checkpoint(mended: bool) -> Callable[[Path], Made]:
+    """A checkpoint; `mended`: what stands behind the digest is changed, and the digest is of that."""
+
+    def made(folder: Path) -> Made:
+        kept = Checkpoints(folder)
+        kept.put("state", State({"epoch": 3, "best": [0.5, None]}, {"weights": np.arange(6.0), "order": np.arange(4)}))
+        (path,) = folder.glob("*.checkpoint")
+        seed = path.read_bytes()
+
+        def read(place: int, data: bytes) -> str:
+            path.write_bytes(hashlib.blake2b(data, digest_size=DIGEST).digest() + data if mended else data)
+            found = kept.get("state")
+            if found is None:
+                return "missing: damaged"
+            assert mended or data == seed
+            return "read"
+
+        return [seed[DIGEST:] if mended else seed], read
+
+    return made
+
+
+def training(folder: Path) -> Made:
+    """What an unfinished training was asked for, as `--resume` reads it."""
+    place_of = folder / ".run.training"
+    place_of.mkdir()
+    asked = {"table": "t.csv", "recipe": make_recipe("y").dump(), "test": None, "media_root": None, "strict": False}
 
     def read(place: int, data: bytes) -> str:
-        path.write_bytes(data)
-        found = kept.get("state")
-        if found is None:
-            return "missing: damaged"
-        assert data == seed
+        (place_of / ABOUT).write_bytes(data)
+        validate(yaml.safe_load(unfinished.resumed(folder / "run")["recipe"]))
         return "read"
 
-    return [seed], read
+    return [json.dumps({"version": "0", "request": asked}).encode()], read
 
 
 READERS: Mapping[str, Callable[[Path], Made]] = {
     "image": image,
     "audio": audio,
     "series": series,
+    "series files": series_files,
     "arrays": arrays,
     "text tables": text_tables,
     "binary tables": binary_tables,
     "recipe": recipe,
-    "run": _runs("numbers", "stack", "labels", "concat"),
-    "checkpoint": checkpoint,
+    "run": _runs("numbers", "stack", "labels", "concat", "scratch"),
+    "checkpoint": _checkpoint(False),
+    "checkpoint behind its digest": _checkpoint(True),
+    "training": training,
 }

@@ -6,7 +6,8 @@
 Small files are made in code and changed: bits, blocks, integers at the ends of their range written over any place, splices of
 two files, cuts; check sums of PNG are mended, JSON is changed as a tree. Mutants run in a process that is killed where one
 takes `DEADLINE` seconds, and that gives up where it grows by `MEMORY`; after a failure another goes on behind it. Everything
-about a mutant follows from the reader's name, the seed and its number.
+about a mutant follows from the reader's name, the seed and its number. What asks for more than `ADDRESSES` at once is refused
+it by the system, so that nothing outside of the process is hurt.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ MUTANTS = 100_000
 DEADLINE = 10.0
 MEMORY = 1 << 30
 """Bytes that a process of a reader may grow by."""
+
+ADDRESSES = 4 << 30
+"""Bytes of address space that it may ask for, beyond what it has once everything is imported."""
 
 GAVE_UP = 3
 
@@ -73,6 +77,7 @@ def work(name: str, seed: int, first: int, last: int, said: Path) -> None:
         seeds, read = READERS[name](Path(folder))
         for place, known in enumerate(seeds):
             assert outcome(read, place, known) == "read", (name, place, outcome(read, place, known))
+        bound()
         start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for number in range(first, last):
             file.write(f"{number}\t".encode())
@@ -80,6 +85,14 @@ def work(name: str, seed: int, first: int, last: int, said: Path) -> None:
             file.write(" ".join(what.split()).encode("utf-8", "replace") + b"\n")
             if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start > MEMORY >> 10:
                 os._exit(GAVE_UP)
+
+
+def bound() -> None:
+    """Take from this process the right to ask for more than `ADDRESSES`, where the system tells what it has (Linux)."""
+    about = Path("/proc/self/statm")
+    if about.exists():
+        most = int(about.read_text().split()[0]) * resource.getpagesize() + ADDRESSES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def run_reader(name: str, count: int, seed: int, command: Sequence[str] = ()) -> dict[str, Any]:
@@ -166,7 +179,7 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "",
         f"Bar: {MUTANTS:,} mutants a reader without a crash, a hang of {DEADLINE:.0f} s, {MEMORY >> 20} MiB",
     ]
-    lines += ["| reader | mutants | read | failed | seconds |", "| --- |" + " --- |" * 4]
+    lines += ["", "| reader | mutants | read | failed | seconds |", "| --- |" + " --- |" * 4]
     for name, one in item["found"].items():
         lines.append(f"| {name} | {one['mutants']:,} | {one['read']:,} | {one['failed']} | {one['seconds']:.0f} |")
     return [*lines, "", f"    {item['command']}", "", f"[json](results/{results.file_of(NAME).name})"]

@@ -12,7 +12,8 @@ from types import ModuleType
 import pytest
 
 HERE = Path(__file__).parents[1] / "benchmarks"
-READERS = ("image", "audio", "series", "arrays", "text tables", "binary tables", "recipe", "run", "checkpoint")
+READERS = ("image", "audio", "series", "series files", "arrays", "text tables", "binary tables", "recipe", "run", "checkpoint")
+READERS += ("checkpoint behind its digest", "training")
 MUTANTS = 200
 
 BREAKING = """

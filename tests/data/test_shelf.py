@@ -287,3 +287,16 @@ def test_equal_cells_are_encoded_once(view: Callable[..., Any], tmp_path: Path, 
     assert made.store.encoded - before == 2
     assert (found[0::2] == found[0]).all() and (found[1::2] == found[1]).all()
     assert not (found[0] == found[1]).all()
+
+
+def test_records_of_columns_are_not_kept(view: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from consilience.predictors.base import make_encoder
+    from consilience.predictors.linear import Linear
+    from consilience.train.features import fit_encoders
+
+    monkeypatch.setenv(shelf.VARIABLE, str(tmp_path))
+    made = view()
+    encoder = make_encoder(Linear.Config(), made.schema["tabular"])
+    fit_encoders({"tabular": encoder}, made, np.arange(30), 0)
+    made.tokens(encoder, "tabular", np.arange(40))
+    assert held(tmp_path).records == 0
