@@ -54,7 +54,7 @@ def mutant(name: str, seeds: Sequence[bytes], seed: int, number: int) -> tuple[i
     """Which of the files is changed, and the bytes of the mutant."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
     place = int(rng.integers(len(seeds)))
-    return place, changed(seeds[place], seeds[rng.integers(len(seeds))], rng)
+    return place, changed(seeds[place], seeds[int(rng.integers(len(seeds)))], rng)
 
 
 def outcome(read: Read, place: int, data: bytes) -> str:

@@ -336,3 +336,10 @@ def test_keys_show_type_and_default() -> None:
     assert found["predictors.*[fused].fusion.kind"].default == "transformer"
     assert found["inputs.*.modality"].default == "required"
     assert found["task.kind"].default == "None"
+
+
+@pytest.mark.parametrize("text", ["a: 2024-99-99", "a: 0b", "? [a]: 1", "[" * 2000, "a: 1:99:99.", "a: !!int x"])
+def test_what_pyyaml_stumbles_over_is_no_valid_yaml(text: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ConsilienceError):
+        make_recipe("y", file=tmp_path / "r.yaml")

@@ -99,7 +99,7 @@ class Checkpoints:
         for number in reversed(self._numbers(name)):
             try:
                 return _unpacked(self._path(name, number).read_bytes())
-            except (OSError, ValueError, SafetensorError):
+            except (OSError, ValueError, KeyError, SafetensorError):
                 continue  # torn or damaged: the one before it
         return None
 

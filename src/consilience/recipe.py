@@ -23,6 +23,9 @@ from consilience.component import Choice, Config, Group, chosen
 from consilience.errors import ConsilienceError, Problem, fail, nearest
 from consilience.types import Limits
 
+# What PyYAML raises for dates, numbers and keys that are none, and for brackets without end, is no YAMLError.
+NO_YAML = (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, RecursionError)
+
 PRESETS = ("fast", "balanced", "best")
 
 
@@ -278,7 +281,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 def _parse_value(text: str, source: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except NO_YAML as error:
         raise fail(f"{source} is no valid YAML: {' '.join(str(error).split())}", "YAML", "mend it") from None
 
 

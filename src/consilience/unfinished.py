@@ -22,11 +22,14 @@ from consilience.checkpoint import ABOUT, ENDED, Checkpoints, Clock, finished
 from consilience.errors import fail
 from consilience.files import read_json, told
 from consilience.progress import Bars
-from consilience.recipe import validate
+from consilience.recipe import NO_YAML, validate
 from consilience.run import Run, check_place
 
 PATIENCE = 5.0
 """Seconds that a step may take after SIGTERM until its checkpoint; then the process ends with the one before."""
+
+ASKED: Mapping[str, Any] = {"table": str, "recipe": str, "test": str | None, "media_root": str | None, "strict": bool}
+"""What a training was asked for, with the type of each."""
 
 
 def begun(
@@ -70,8 +73,13 @@ def resumed(out: Path) -> dict[str, Any]:
     if not path.exists():
         raise fail(f"there is no unfinished training of {out}", "a run whose training was cut off", "check the path")
     request = read_json(path).get("request")
-    if not isinstance(request, dict) or not request.keys() >= {"table", "recipe", "test", "media_root", "strict"}:
+    if not isinstance(request, dict) or not all(isinstance(request.get(key, ...), sort) for key, sort in ASKED.items()):
         raise fail(f"{path} is damaged", "what was asked for", "remove the folder and begin anew")
+    try:
+        yaml.safe_load(request["recipe"])
+    except NO_YAML as error:
+        said = " ".join(str(error).split())
+        raise fail(f"the recipe in {path} is damaged: {said}", "YAML", "remove the folder and begin anew") from None
     return request
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from torch import Tensor
 from consilience.data import view as view_module
 from consilience.data.store import Store
 from consilience.data.table import read_table
-from consilience.data.view import CHUNK, View, _in_threads
+from consilience.data.view import CHUNK, View
 from consilience.encoders.base import Encoder
 from consilience.errors import ConsilienceError
 from consilience.modalities.image import Picture
@@ -300,18 +298,3 @@ def test_without_a_group_column_there_are_no_groups() -> None:
 def test_the_chunk_leaves_no_row_over_where_products_and_loops_take_several_at_a_time() -> None:
     assert [CHUNK % step for step in (4, 6, 8, 12, 16, 24, 32)] == [0] * 7
     assert view_module.CHUNK == CHUNK
-
-
-@pytest.mark.parametrize("slow", [False, True])
-def test_cells_are_read_by_threads_where_that_is_worth_it(slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    threads: set[int] = set()
-
-    def work(place: int) -> int:
-        threads.add(threading.get_ident())
-        time.sleep(0.003 if slow else 0)
-        return place
-
-    for count in (0, 1, 16, 17, 40):
-        assert _in_threads(work, count) == list(range(count))
-    assert (len(threads) > 1) == slow

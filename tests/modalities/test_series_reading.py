@@ -123,6 +123,7 @@ def test_whole_numbers_are_exact_or_noted() -> None:
         (npy([1])[:40], "damaged"),
         (npy([1]).replace(b"}", b"{"), "damaged"),
         (npy([1]).replace(b"(1,)", b"(1L,"), "damaged"),
+        (npy([[1]]).replace(b"(1, 1)", b"(1, True)"), "damaged"),
         (b"PAR1 and no more", "damaged"),
         (b"RIFF0000WAVE", "not a known format"),
         (7.5, "neither a file nor a list"),
@@ -204,6 +205,14 @@ def test_tables_that_are_no_series(tmp_path: Path) -> None:
         "a,b\n": "empty",
     }
     assert [csv(tmp_path, text) for text in texts] == [Missing(reason) for reason in texts.values()]
+
+
+def test_names_and_times_that_are_none_are_damage(tmp_path: Path) -> None:
+    for name, head in (("a.csv", b"x\xb0,y\n1,2\n"), ("b.csv", b"0.\xff,1\n0.5,2\n")):
+        (tmp_path / name).write_bytes(head)
+        assert read(tmp_path / name) == Missing("damaged")
+    late = pa.array([0, 2**60], pa.timestamp("ms"))  # microseconds cannot hold it
+    assert read(parquet({"time": late, "x": [1, 2]})) == Missing("damaged")
 
 
 def test_parquet_and_structs_are_tables_too() -> None:

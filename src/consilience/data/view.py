@@ -6,15 +6,12 @@ could not be read is `Missing` with its reason.
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -26,17 +23,13 @@ from consilience.data.several import below
 from consilience.data.shelf import Shelf, content
 from consilience.data.store import Store
 from consilience.data.table import Cells, Table
+from consilience.data.threads import in_threads
 from consilience.data.tokens import Kept
 from consilience.encoders.base import Encoder
 from consilience.errors import fail, nearest
 from consilience.media import is_url
 from consilience.nn import masked_deviation, masked_mean
 from consilience.types import Cell, Input, Limits, Missing, Sample, Schema, Tokens
-
-Done = TypeVar("Done")
-
-_WORTH = 1e-3
-"""Seconds that a cell must take for threads to gain: short recordings of 0.1 ms took twice as long with two."""
 
 CHUNK = 96
 """Rows that are encoded, or predicted, together. Always as many: a row's bits must not depend on its neighbours.
@@ -290,7 +283,7 @@ class View:
             return recalled.key(item, {column: located(item, cells[place], root)}, limits_at[root])
 
         cells = list(self.cells(column, rows))
-        return _in_threads(key, len(rows))
+        return in_threads(key, len(rows))
 
     def _encode(self, encoder: Encoder, name: str, rows: np.ndarray) -> list[torch.Tensor]:
         """[N, D] for each of at most CHUNK present rows, in a batch of fixed shape."""
@@ -335,7 +328,7 @@ class View:
                 return sample
             return corrupt(sample, damage.severity, np.random.default_rng([damage.seed, int(rows[place])]))
 
-        return _in_threads(read, len(rows)) if kind.media else list(map(read, range(len(rows))))
+        return in_threads(read, len(rows)) if kind.media else list(map(read, range(len(rows))))
 
 
 class _Told:
@@ -367,18 +360,6 @@ class _Told:
         """How many of `rows` each word is told of."""
         codes, counts = np.unique(self.codes[rows], return_counts=True)
         return Counter({self.words[code]: count for code, count in zip(codes.tolist(), counts.tolist(), strict=True) if code})
-
-
-def _in_threads(work: Callable[[int], Done], count: int) -> list[Done]:
-    """`work` of 0 to `count` - 1, in order; by threads where that is worth it."""
-    tried, started = min(count, 16), time.perf_counter()
-    done = list(map(work, range(tried)))
-    quick = time.perf_counter() - started < _WORTH * tried
-    workers = min(8, os.cpu_count() or 1, count - tried)
-    if quick or workers < 2:
-        return [*done, *map(work, range(tried, count))]
-    with ThreadPoolExecutor(workers) as pool:  # decoders and disks release the interpreter lock
-        return [*done, *pool.map(work, range(tried, count))]
 
 
 def _tokens(data: bytes, width: int) -> torch.Tensor:

@@ -81,6 +81,8 @@ def _read_npy(data: bytes, limits: Limits) -> Found | Missing:
             return Missing("not numbers")
     except _BROKEN:
         return Missing("damaged")
+    if any(isinstance(side, bool) for side in shape):  # whole numbers to numpy's check, but not to its reshape
+        return Missing("damaged")
     if dtype.kind not in "biuf":
         return Missing("not numbers")
     if problem := wrong_shape(shape, limits):

@@ -96,16 +96,24 @@ def _read_table(table: pa.Table, limits: Limits, *, named: bool) -> Found | Miss
 
     if table.num_rows * table.num_columns > limits.values:
         return Missing("over the value limit")
+    try:
+        names = table.column_names
+    except UnicodeDecodeError:
+        return Missing("damaged")
     clock: np.ndarray | None = None
     channels: list[tuple[str, np.ndarray]] = []
     left = 0
-    for name, column in zip(table.column_names, table.columns, strict=True):
+    for name, column in zip(names, table.columns, strict=True):
         kind = column.type
         moment = types.is_timestamp(kind) or types.is_date(kind)
         number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind)
         if named and is_clock(name) and (moment or number):
             if clock is None:
-                values = column.cast(pa.timestamp("us")).cast(pa.int64()) if moment else column.cast(pa.float64(), safe=False)
+                try:
+                    plain = column.cast(pa.timestamp("us")).cast(pa.int64()) if moment else column
+                except pa.ArrowInvalid:  # moments that microseconds cannot hold
+                    return Missing("damaged")
+                values = plain.cast(pa.float64(), safe=False)
                 clock = values.to_numpy() * (1e-6 if moment else _unit(name))
             else:
                 left += 1
