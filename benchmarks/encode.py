@@ -33,8 +33,8 @@ from consilience import pipeline
 from consilience.data.schema import modality_of
 from consilience.data.shelf import VARIABLE
 from consilience.data.table import read_table
-from consilience.data.view import CHUNK, View, located
-from consilience.encoders.base import Encoder
+from consilience.data.view import View, located
+from consilience.encoders.base import CHUNK, Encoder
 from consilience.predictors.base import make_encoder
 from consilience.predictors.linear import Linear
 from consilience.train.features import fit_encoders

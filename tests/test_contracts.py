@@ -303,7 +303,9 @@ def test_modality_takes_samples_apart(name: str) -> None:
 def test_encoder_returns_tokens_as_it_says(name: str, kind: str) -> None:
     encoder, samples = make_encoder(name, kind)
     tokens = encode(encoder, samples, encoder.length)
-    assert tokens.values.shape == (len(samples), encoder.length, encoder.width)
+    rows, count, width = tokens.values.shape
+    assert (rows, width) == (len(samples), encoder.width)
+    assert count == encoder.length or (encoder.heavy and count < encoder.length)  # tokens that are stored are padded later
     assert tokens.mask.any(1).all(), "a present sample has a token"
     assert torch.isfinite(tokens.values[tokens.mask]).all()
     assert encode(encoder, samples).values.shape[1] <= encoder.length
@@ -336,6 +338,8 @@ def test_encoder_comes_back_from_its_state(name: str, kind: str) -> None:
     one, two = encode(encoder, samples), encode(again.eval(), samples)
     assert torch.equal(one.mask, two.mask) and torch.equal(one.values[one.mask], two.values[two.mask])
     assert encoder.fingerprint() == again.fingerprint()
+    if not encoder.learns:
+        return
     other = new_encoder(name, kind)
     other.fit(samples[:4], np.random.default_rng(0))
     assert other.fingerprint() != encoder.fingerprint()

@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consilience import pipeline
-from consilience.data.view import CHUNK, View
+from consilience.data.view import View
+from consilience.encoders.base import CHUNK
 from consilience.predictors.base import Predictor
 from consilience.progress import Budget, Silent
 from consilience.recipe import make_recipe

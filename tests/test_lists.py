@@ -17,7 +17,7 @@ import pytest
 
 from consilience import pipeline
 from consilience.cli import main
-from consilience.data.view import CHUNK
+from consilience.encoders.base import CHUNK
 from consilience.recipe import make_recipe
 from consilience.run import load
 

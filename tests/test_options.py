@@ -27,6 +27,7 @@ from consilience.errors import ConsilienceError
 from consilience.evidence.audit import Examined, audit
 from consilience.metrics import bootstrap
 from consilience.predictors.fused import Fused
+from families import saved
 
 Tree = dict[str, Any]
 
@@ -42,6 +43,9 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "image[descriptor]": {"side": 32, "cell": 16},
     "image[scratch]": {"side": 16, "width": 32, "depth": 1, "heads": 2},
     "text[descriptor]": {"width": 8},
+    "text[pretrained]": {"model": "@bert"},
+    "image[pretrained]": {"model": "@vit"},
+    "audio[pretrained]": {"model": "@wav2vec2"},
     "text[scratch]": {"width": 16, "depth": 1, "heads": 2, "length": 8, "buckets": 200},
     "tabular[scratch]": {"width": 16, "depth": 1, "heads": 2},
     "audio[scratch]": {"width": 32, "depth": 1, "heads": 2, "length": 8},
@@ -60,6 +64,8 @@ class Outcome:
     read    what was missing, cut or repaired, counted by input
     epochs  how many epochs were trained
     found   what the audit finds
+    saved   numbers that were kept for backward passes, in all
+    compiled  how many networks were compiled
     """
 
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -69,6 +75,8 @@ class Outcome:
     read: str = ""
     epochs: int = 0
     found: str = ""
+    saved: int = 0
+    compiled: int = 0
     error: str = ""
 
 
@@ -78,7 +86,9 @@ class Case:
 
     first: Any
     second: Any
-    differs: Literal["scores", "splits", "selection", "task", "read", "epochs", "found", "error"] = "scores"
+    differs: Literal["scores", "splits", "selection", "task", "read", "epochs", "found", "saved", "compiled", "error"] = (
+        "scores"
+    )
     base: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -100,6 +110,16 @@ TWO = {
         "other": {"kind": "linear", "inputs": ["tabular"], "strength": 0.001},
     }
 }
+NOTE = {"text": {"kind": "pretrained"}}
+LORA = it(inputs=["note"], encoders=NOTE, tune={"method": "lora", "train": {"epochs": 2}})
+
+
+def tuned(**options: Any) -> Tree:
+    """A fused predictor of a note whose encoder is tuned whole."""
+    train = {"epochs": 2, "batch": 16, "rate": 0.01, **options}
+    return it(inputs=["note"], encoders=NOTE, tune={"method": "full", "rate": 0.01, "train": train})
+
+
 ONE_COLUMN = {"exclude": ["dose", "ward"], **it(inputs=["age"])}
 
 CASES: Mapping[str, Case] = {
@@ -185,6 +205,50 @@ CASES: Mapping[str, Case] = {
     "predictors.*[fused].train.clip": Case(0.01, 1.0, base=it(train={"batch": 16})),
     "predictors.*[fused].train.augment": Case(False, True, base=it(inputs=["photo"], encoders={"image": {"kind": "scratch"}})),
     "predictors.*[fused].train.precision": Case("float32", "bf16"),
+    "predictors.*[fused].train.views": Case(0, 2, base=it(inputs=["photo"])),
+    "predictors.*[fused].train.pieces": Case(1, 4, "saved", it(encoder="scratch", inputs=["note"])),
+    "predictors.*[fused].train.recompute": Case(False, True, "saved", base=it(fusion={"kind": "transformer"})),
+    "predictors.*[fused].train.compile": Case(False, True, "compiled"),
+    "predictors.*[fused].tune.method": Case("lora", "full", base=LORA),
+    "predictors.*[fused].tune.rate": Case(1e-4, 1e-2, base=tuned()),
+    "predictors.*[fused].tune.decay": Case(0.1, 1.0, base=tuned()),
+    "predictors.*[fused].tune.rank": Case(1, 4, base=LORA),
+    "predictors.*[fused].tune.train.epochs": Case(1, 3, "epochs", tuned()),
+    "predictors.*[fused].tune.train.stop": Case(None, 1, "epochs", tuned()),
+    "predictors.*[fused].tune.train.patience": Case(1, 12, "epochs", tuned(epochs=12, rate=0.05)),
+    "predictors.*[fused].tune.train.batch": Case(16, 64, base=tuned()),
+    "predictors.*[fused].tune.train.rate": Case(0.001, 0.01, base=tuned()),
+    "predictors.*[fused].tune.train.weight_decay": Case(0.0, 1.0, base=tuned()),
+    "predictors.*[fused].tune.train.warmup": Case(0.0, 0.9, base=tuned()),
+    "predictors.*[fused].tune.train.clip": Case(0.01, 1.0, base=tuned()),
+    "predictors.*[fused].tune.train.augment": Case(False, True, base=tuned()),
+    "predictors.*[fused].tune.train.precision": Case("float32", "bf16", base=tuned()),
+    "predictors.*[fused].tune.train.views": Case(
+        0, 2, base=recipe.merge(tuned(), it(inputs=["note", "photo"], encoders={**NOTE, "image": {"kind": "descriptor"}}))
+    ),
+    "predictors.*[fused].tune.train.pieces": Case(1, 4, "saved", base=tuned()),
+    "predictors.*[fused].tune.train.recompute": Case(False, True, "saved", base=tuned()),
+    "predictors.*[fused].tune.train.compile": Case(False, True, "compiled", base=tuned()),
+    "predictors.*.encoders.audio[pretrained].model": Case("@wav2vec2", "speech"),
+    "predictors.*.encoders.audio[pretrained].revision": Case(None, "0" * 40, "error"),
+    "predictors.*.encoders.audio[pretrained].layer": Case(0, 1),
+    "predictors.*.encoders.audio[pretrained].pool": Case("tokens", "mean"),
+    "predictors.*.encoders.audio[pretrained].tokens": Case(1, 2),
+    "predictors.*.encoders.audio[pretrained].precision": Case("half", "float32"),
+    "predictors.*.encoders.audio[pretrained].seconds": Case(0.1, 1.0),
+    "predictors.*.encoders.image[pretrained].model": Case("@vit", "@clip"),
+    "predictors.*.encoders.image[pretrained].revision": Case(None, "0" * 40, "error"),
+    "predictors.*.encoders.image[pretrained].layer": Case(0, 1),
+    "predictors.*.encoders.image[pretrained].pool": Case("tokens", "first"),
+    "predictors.*.encoders.image[pretrained].tokens": Case(5, 17),
+    "predictors.*.encoders.image[pretrained].precision": Case("half", "float32"),
+    "predictors.*.encoders.text[pretrained].model": Case("@bert", "@modernbert"),
+    "predictors.*.encoders.text[pretrained].revision": Case(None, "0" * 40, "error"),
+    "predictors.*.encoders.text[pretrained].layer": Case(0, 1),
+    "predictors.*.encoders.text[pretrained].pool": Case("tokens", "first"),
+    "predictors.*.encoders.text[pretrained].tokens": Case(1, 8),
+    "predictors.*.encoders.text[pretrained].precision": Case("half", "float32"),
+    "predictors.*.encoders.text[pretrained].length": Case(8, 64),
     "predictors.*.encoders.audio[scratch].width": Case(32, 64),
     "predictors.*.encoders.audio[scratch].depth": Case(1, 2),
     "predictors.*.encoders.audio[scratch].heads": Case(1, 2),
@@ -282,8 +346,15 @@ def roles() -> dict[str, Sequence[str | None]]:
 
 
 @pytest.fixture(scope="module")
-def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) -> Iterator[Callable[[str], Outcome]]:
-    """Recipe as JSON -> what came of it. Kept, because many cases share a run."""
+def trained(
+    columns: Callable[..., dict[str, list[str | None]]], media: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Outcome]]:
+    """Recipe as JSON -> what came of it. Kept, because many cases share a run. "@bert" is a folder with such a model."""
+    models = tmp_path_factory.mktemp("models")
+
+    @cache
+    def folder(match: str) -> str:
+        return str(saved(match, models / match))
 
     @cache
     def train(text: str) -> Outcome:
@@ -291,8 +362,12 @@ def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) ->
         known = {"answer": made.pop("answer"), **roles(), "web": [f"file://{media}/{row % 2}.png" for row in range(ROWS)]}
         made |= {name: cells for name, cells in known.items() if f'"{name}"' in text}
         table = pa.table({name: pa.array(cells, pa.string()) for name, cells in made.items()})
+        text = re.sub(r"@(\w+)", lambda match: folder(match[1]), text)
+        numbers, networks = [], []
+        patch.setattr(torch, "compile", lambda network, **options: networks.append(network) or network)
         try:
-            run = pipeline.fit(table, recipe=recipe.validate(json.loads(text)), media_root=media)
+            with torch.autograd.graph.saved_tensors_hooks(lambda kept: numbers.append(kept.numel()) or kept, lambda kept: kept):
+                run = pipeline.fit(table, recipe=recipe.validate(json.loads(text)), media_root=media)
         except ConsilienceError as error:
             return Outcome(error=str(error))
         view, rows = run.view(table, media), np.arange(ROWS)
@@ -306,6 +381,8 @@ def trained(columns: Callable[..., dict[str, list[str | None]]], media: Path) ->
             json.dumps([dataclasses.asdict(finding) for finding in audit(Examined(view, run.recipe, run.task, run.splits))])
             if '"audit"' in text
             else "",
+            sum(numbers),
+            len(networks),
         )
 
     with pytest.MonkeyPatch.context() as patch:  # intervals are not compared, and would take a third of the time

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from consilience import component
 from consilience.checkpoint import Checkpoints, training
+from consilience.component import Choice
 from consilience.data.reachable import check_reachable
 from consilience.data.schema import infer_schema
 from consilience.data.split import Facts, Splits, split
@@ -22,6 +24,7 @@ from consilience.errors import ConsilienceError, Problem, fail, nearest
 from consilience.evidence.audit import Examined, audit
 from consilience.evidence.inspection import Inspection, examine, fault
 from consilience.predictors.base import Context, Predictor
+from consilience.prefer import prefer, settled
 from consilience.progress import Budget, Progress, Silent
 from consilience.recipe import Recipe, make_recipe
 from consilience.run import Run, estimate, load, version
@@ -74,9 +77,14 @@ def fit(
     if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
         checkpoints = Checkpoints(Path(checkpoints))
     budget = Budget(device(recipe.device), progress, checkpoints=checkpoints)
+    view.device, view.progress = budget.device, progress
     found = {name: dict(sorted(counts.items())) for name, counts in view.counts(np.arange(len(view))).items()}
     about = {"table": view.table.digest(), "recipe": recipe.dump(), "version": version(), "files": found}
     with training(checkpoints, about) if checkpoints is not None else nullcontext():
+        preferences = prefer(entries(recipe), view, splits.train, splits.valid, context, budget)
+        if preferences:
+            named = settled(recipe.predictors, preferences, view.schema)
+            predictors = make_predictors(recipe.model_copy(update={"predictors": named}), view.schema)
         predictors = train(predictors, view, splits, context, recipe, budget)
         selection = select(predictors, view, splits.valid, context, recipe.select)
         scores = answer(selection, predictors, view, splits.valid, task).scores
@@ -88,6 +96,7 @@ def fit(
         scores = answer(selection, chosen, view, splits.test, task).scores
         metrics["test"] = estimate(task, scores, view, splits.test, recipe.seed)
     log = [{"predictor": name, "metric": selection.metric, "valid": value} for name, value in selection.valid.items()]
+    log += [{"input": name, **asdict(preference)} for name, preference in preferences.items()]
     log += [{"predictor": name, **line} for name, predictor in predictors.items() for line in predictor.history]
     stopped = budget.stop.is_set()
     return Run(recipe, kind, view.schema, task, chosen, selection, splits, table.digest(), metrics, log, interrupted=stopped)
@@ -173,7 +182,7 @@ def check(examined: Examined, strict: bool, progress: Progress) -> None:
 def make_predictors(recipe: Recipe, schema: Schema) -> dict[str, Predictor]:
     """Every predictor that the recipe names, not fitted; only the one of `select.only` where that is set."""
     made: dict[str, Predictor] = {}
-    for name, choice in recipe.predictors.items():
+    for name, choice in entries(recipe).items():
         found = component.find("predictors", choice.kind).expand(name, choice.config, schema)  # type: ignore[attr-defined]
         twice = sorted(made.keys() & found.keys())
         if twice:
@@ -185,6 +194,13 @@ def make_predictors(recipe: Recipe, schema: Schema) -> dict[str, Predictor]:
     if only not in made:
         raise fail(f"select.only names the predictor {only!r}", "a predictor of the recipe", nearest(only, made))
     return {only: made[only]}
+
+
+def entries(recipe: Recipe) -> Mapping[str, Choice]:
+    """The recipe's predictors; only the one that makes the predictor of `select.only`, where there is one."""
+    only = recipe.select.only
+    of = {name: choice for name, choice in recipe.predictors.items() if only == name or str(only).startswith(f"{name}.")}
+    return of or recipe.predictors
 
 
 def make_task(recipe: Recipe, view: View) -> tuple[str, Task]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,33 @@ class Bars:
                 bars.update(task, advance=steps, note=note, rate=f"{speed:.3g}/s" if speed else "")
 
             yield advance
+
+
+LONG = 10.0
+"""Seconds from which on work is announced with what it will cost."""
+
+
+@contextmanager
+def encoding(progress: Progress, label: str, total: int) -> Iterator[Advance]:
+    """A bar for cells that are encoded; after the first of them it is said how long the rest will take, where that is long."""
+    started, done = time.perf_counter(), 0
+    with progress.bar(label, total) if total else Silent().bar(label, total) as inner:
+
+        def advance(steps: int, note: str) -> None:
+            nonlocal done
+            inner(steps, note)
+            if not done and (rest := (time.perf_counter() - started) / steps * (total - steps)) > LONG:
+                progress.say(f"  {label}: {total} cells, about {duration(rest)}")
+            done += steps
+
+        yield advance
+
+
+def duration(seconds: float) -> str:
+    """How long, for people: "40 s", "12 min", "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @dataclass(frozen=True)

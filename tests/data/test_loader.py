@@ -155,7 +155,8 @@ def test_to_keeps_everything() -> None:
 
 def epoch(view: View, size: int, seed: int = 0, augment: bool = False, chosen: dict[str, Encoder] | None = None) -> list[Batch]:
     rng = np.random.default_rng(seed)
-    return list(training_batches(view, chosen or encoders(), np.arange(len(view)), size, augment=augment, rng=rng))
+    steps = training_batches(view, chosen or encoders(), np.arange(len(view)), size, augment=augment, rng=rng)
+    return [batch for step in steps for batch in step.batches]
 
 
 def test_an_epoch_has_every_row_with_an_input_once() -> None:
@@ -183,7 +184,7 @@ def test_the_generator_decides_the_order_and_the_variations() -> None:
     assert story(0) != story(1)
     rng = np.random.default_rng(0)
     epochs = [
-        [batch.rows.tolist() for batch in training_batches(view, encoders(), np.arange(30), 4, augment=False, rng=rng)]
+        [step.rows.tolist() for step in training_batches(view, encoders(), np.arange(30), 4, augment=False, rng=rng)]
         for _ in range(2)
     ]
     assert epochs[0] != epochs[1]
@@ -214,3 +215,17 @@ def test_an_order_is_a_partition_into_full_batches_and_one_rest(count: int, size
     assert sorted(place for batch in batches for place in batch.tolist()) == list(range(count))
     assert sorted((len(batch) for batch in batches), reverse=True)[: count // size] == [size] * (count // size)
     assert len(batches) == -(-count // size)
+
+
+def test_a_step_is_cut_into_pieces_and_made_again_in_more() -> None:
+    view = make_view(one=["a"] * 9 + [None], two=[WORDS] * 10)
+    rng = np.random.default_rng(0)
+    steps = list(training_batches(view, encoders(), np.arange(10), 5, augment=False, rng=rng, pieces=lambda: 2))
+    for step in steps:
+        assert [len(batch.rows) for batch in step.batches] == [3, 2]
+        assert np.concatenate([batch.rows for batch in step.batches]).tolist() == step.rows.tolist()
+        again = step.again(4)
+        assert [len(batch.rows) for batch in again.batches] == [2, 1, 1, 1]
+        assert again.rows.tolist() == step.rows.tolist()
+        assert len(step.again(99).batches) == 5
+    assert sorted(row for step in steps for row in step.rows.tolist()) == list(range(10))

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from consilience.data import view as view_module
 from consilience.data.store import Store
 from consilience.data.table import read_table
+from consilience.data.told import Told
 from consilience.data.view import View
 from consilience.encoders.base import Encoder
 from consilience.errors import ConsilienceError
@@ -72,7 +72,7 @@ def rows(*numbers: int) -> np.ndarray:
 
 
 def test_a_word_is_told_of_each_row_and_of_others_nothing() -> None:
-    told = view_module._Told(5)
+    told = Told(5)
     assert [told[row] for row in range(5)] == [None] * 5
     told.tell([3, 1, 0], ["a", "", "a"])
     told.tell([4], [("x", "y")])
@@ -83,7 +83,7 @@ def test_a_word_is_told_of_each_row_and_of_others_nothing() -> None:
 
 
 def test_equal_words_have_equal_codes_whenever_they_are_told() -> None:
-    told = view_module._Told(6)
+    told = Told(6)
     told.tell([0, 1, 2], ["a", "b", "a"])
     told.tell([4, 5], ["b", None])
     told.tell([3], ["a"])
@@ -92,7 +92,7 @@ def test_equal_words_have_equal_codes_whenever_they_are_told() -> None:
 
 
 def test_rows_of_a_word_are_found_and_counted_in_the_order_asked_for() -> None:
-    told = view_module._Told(5)
+    told = Told(5)
     told.tell([0, 1, 3], ["a", "", "a"])
     assert told.are("a", rows(3, 2, 0, 1, 3)).tolist() == [True, False, True, False, True]
     assert told.are(None, rows(4, 3)).tolist() == [True, False]

@@ -6,7 +6,7 @@ The model encodes them and scatters back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -48,6 +48,16 @@ class Batch:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The rows of one step of training, in batches that go through the network one after the other."""
+
+    rows: np.ndarray
+    batches: Sequence[Batch]
+    again: Callable[[int], Step]
+    """The same step in so many batches; what is drawn for a row may differ."""
+
+
 def make_batch(
     view: View,
     encoders: Mapping[str, Encoder],
@@ -56,8 +66,12 @@ def make_batch(
     *,
     fixed: bool = False,
     augment: np.random.Generator | None = None,
+    views: int = 0,
 ) -> Batch:
-    """The batch of `rows`. `fixed`: shapes depend on the encoders and the number of rows only, not on what is present."""
+    """The batch of `rows`. `fixed`: shapes depend on the encoders and the number of rows only, not on what is present.
+
+    `augment` varies the samples of encoders that learn; of frozen ones it draws among the sample and `views` variations of it.
+    """
     places, given = {}, {}
     for name, encoder in encoders.items():
         here = np.flatnonzero(present[name])
@@ -66,8 +80,9 @@ def make_batch(
         length = encoder.length if fixed else None
         if not len(here):
             given[name] = _nothing(encoder, len(rows)) if fixed else None
-        elif encoder.frozen:
-            given[name] = _pad(view.tokens(encoder, name, rows[filled]), length)
+        elif encoder.frozen or (fixed and encoder.heavy):
+            which = augment.integers(views + 1, size=len(filled)) if augment is not None and views else None
+            given[name] = _pad(view.tokens(encoder, name, rows[filled], which), length)
         else:
             samples = view.samples(name, rows[filled])
             assert not any(isinstance(sample, Missing) for sample in samples)
@@ -87,12 +102,13 @@ def training_batches(
     augment: bool,
     rng: np.random.Generator,
     start: int = 0,
-) -> Iterator[Batch]:
+    pieces: Callable[[], int] = lambda: 1,
+    views: int = 0,
+) -> Iterator[Step]:
     """One epoch in random order, rows of like size together, made ahead in a thread. Rows without any input are left out.
 
-    All is drawn before the first batch; `start` batches that were had before are then left out.
-
-    Every batch draws its own generator before the thread starts, so that timing cannot change what is drawn.
+    All is drawn before the first step; `start` steps that were had before are then left out. `pieces` says in how many batches
+    a step is cut. Every step draws its own generator before the thread starts, so that timing cannot change what is drawn.
     """
     present = view.present(rows, tuple(encoders))
     some = np.stack(list(present.values())).any(0)
@@ -100,18 +116,21 @@ def training_batches(
     order = _order(len(rows), _sizes(view, encoders, rows, present), size, rng)
     seeds = rng.integers(0, 2**63, len(order))
 
-    def make(index: int) -> Batch:
-        chosen = order[index]
+    def make(index: int, count: int | None = None) -> Step:
         own = np.random.default_rng(seeds[index]) if augment else None
-        return make_batch(view, encoders, rows[chosen], {name: values[chosen] for name, values in present.items()}, augment=own)
+        made = []
+        for part in np.array_split(order[index], min(len(order[index]), count or pieces())):
+            here = {name: values[part] for name, values in present.items()}
+            made.append(make_batch(view, encoders, rows[part], here, augment=own, views=views))
+        return Step(rows[order[index]], made, lambda count: make(index, count))
 
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(make, index) for index in range(start, min(start + AHEAD, len(order)))]
         for index in range(start, len(order)):
-            batch = waiting.pop(0).result()
+            step = waiting.pop(0).result()
             if index + AHEAD < len(order):
                 waiting.append(pool.submit(make, index + AHEAD))
-            yield batch
+            yield step
 
 
 def _sizes(view: View, encoders: Mapping[str, Encoder], rows: np.ndarray, present: Present) -> np.ndarray | None:

@@ -93,6 +93,10 @@ class Many(Modality):
             notes.append(f"only the first {ITEMS} items read")
         return Several(items=kept, notes=tuple(dict.fromkeys(notes)))
 
+    @property
+    def varies(self) -> bool:
+        return self.inner.varies
+
     def augment(self, sample: Several, rng: np.random.Generator) -> Several:
         return replace(sample, items=tuple(self.inner.augment(item, rng) for item in sample.items))
 

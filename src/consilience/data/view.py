@@ -6,18 +6,17 @@ could not be read is `Missing` with its reason.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from consilience.data import isolated, recalled
+from consilience.data.encoding import encode
 from consilience.data.schema import modality_of
 from consilience.data.several import below
 from consilience.data.shelf import Shelf, content
@@ -25,18 +24,13 @@ from consilience.data.store import Store
 from consilience.data.table import Cells, Table
 from consilience.data.threads import in_threads
 from consilience.data.tokens import Kept
+from consilience.data.told import Told
 from consilience.encoders.base import Encoder
 from consilience.errors import fail, nearest
 from consilience.media import is_url
 from consilience.nn import masked_deviation, masked_mean
+from consilience.progress import Progress, Silent, encoding
 from consilience.types import Cell, Input, Limits, Missing, Sample, Schema, Tokens
-
-CHUNK = 96
-"""Rows that are encoded, or predicted, together. Always as many: a row's bits must not depend on its neighbours.
-
-A multiple of 6, 16 and 32, the rows that matrix products and the elements that loops take at a time: the rows left over
-go another way, and differ in the last bit (measured on MKL for AVX2: 64 rows of 4 tokens, the last two of every 176).
-"""
 
 Present = Mapping[str, np.ndarray]
 """Input name -> [R] bool, parallel to the rows asked for."""
@@ -63,6 +57,8 @@ class View:
         limits: Limits,
         weight: str | None = None,
         damage: Damage | None = None,
+        device: str = "cpu",
+        progress: Progress | None = None,
     ) -> None:
         self.table = table
         self.schema = schema
@@ -70,14 +66,16 @@ class View:
         self.limits = limits
         self.weight_column = weight
         self.damage = damage
+        self.device = device  # where heavy encoders run
+        self.progress = progress or Silent()
         self.identity = object()
         """Stands for this view in the store's keys. Not `id(self)`: that of a view that is gone may be given again."""
         # Per input and row: not read yet, present, or why it is missing. Small, so it outlives the store.
-        self._reasons = {name: _Told(len(table)) for name in schema.names}
+        self._reasons = {name: Told(len(table)) for name in schema.names}
         # A frozen encoder does not change after `fit` or `restore`; hashing its weights anew for every chunk would cost more
         # than encoding.
         self._fingerprints: WeakKeyDictionary[Encoder, str] = WeakKeyDictionary()
-        self._notes = {name: _Told(len(table)) for name in schema.names}
+        self._notes = {name: Told(len(table)) for name in schema.names}
         self._contents = {name: np.zeros(len(table) if store.keeps else 0, "V16") for name in schema.names}
         self._groups: np.ndarray | None = None
         self._kept: dict[tuple[str, str], Kept] = {}  # by the encoder's fingerprint and the input
@@ -190,21 +188,43 @@ class View:
             if len(rest := self._recalled(name, unread[start : start + 1024])):
                 self.samples(name, rest)
 
-    def tokens(self, encoder: Encoder, name: str, rows: np.ndarray) -> Tokens:
-        """Tokens of a frozen encoder for `rows`, from the store where they are; [R, N, D] on the CPU.
+    def tokens(self, encoder: Encoder, name: str, rows: np.ndarray, which: np.ndarray | None = None) -> Tokens:
+        """Tokens of an encoder for `rows`, from the store where they are; [R, N, D] on the CPU.
 
-        N is the most tokens among the rows. A missing row's mask is False throughout, its values are zero.
+        N is the most tokens among the rows. A missing row's mask is False throughout, its values are zero. Of an encoder
+        that learns they are kept until it has learned more. `which` [R] asks for variations of samples instead: 0 is the
+        sample, any other number its variation of that number, always the same.
         """
-        assert encoder.frozen, f"the encoder of {name} is not frozen: its tokens cannot be stored"
-        key = self._fingerprints.get(encoder) or self._fingerprints.setdefault(encoder, encoder.fingerprint())
+        if which is None or not modality_of(self.schema[name]).varies:
+            return self.encoded(encoder, name, rows).get(rows)
+        numbers = np.unique(which).tolist()
+        parts = [self.encoded(encoder, name, rows[which == number], number).get(rows[which == number]) for number in numbers]
+        return _mixed(parts, [np.flatnonzero(which == number) for number in numbers])
+
+    def encoded(self, encoder: Encoder, name: str, rows: np.ndarray, variation: int = 0) -> Kept:
+        """Where the tokens of `rows`, or of a variation of them, are kept, encoded where they were not yet."""
+        assert encoder.frozen or encoder.heavy, f"the encoder of {name} learns: its tokens cannot be stored"
+        key = self._fingerprint(encoder, name) + (f"+{variation}" if variation else "")
         kept = self._kept.get((key, name)) or self._kept.setdefault((key, name), Kept(len(self), encoder.width))
         self._known(name, rows)
         here = np.unique(rows[self._reasons[name].are("", rows)])
         todo = here[kept.start[here] < 0]
-        for start in range(0, len(todo), CHUNK):
-            part = todo[start : start + CHUNK]
-            kept.put(part, self._found(encoder, name, part, key))
-        return kept.get(rows)
+        with encoding(self.progress if encoder.heavy else Silent(), f"encoding {name}", len(todo)) as advance:
+            for start in range(0, len(todo), encoder.span):
+                part = todo[start : start + encoder.span]
+                kept.put(part, self._found(encoder, name, part, key, variation))
+                advance(len(part), "")
+        return kept
+
+    def _fingerprint(self, encoder: Encoder, name: str) -> str:
+        """Of an encoder as it is now; tokens that it returned when it was another are let go."""
+        known = self._fingerprints.get(encoder)
+        if known is not None and encoder.frozen:
+            return known
+        found = self._fingerprints[encoder] = encoder.fingerprint()
+        if known is not None and known != found:
+            self._kept.pop((known, name), None)
+        return found
 
     def pooled(self, encoder: Encoder, name: str, rows: np.ndarray) -> np.ndarray:
         """[R, P] float64 for tree and linear models; NaN where the input is missing.
@@ -219,19 +239,21 @@ class View:
             pooled = torch.cat([masked_mean(values, tokens.mask), masked_deviation(values, tokens.mask)], dim=1)
         return pooled.masked_fill(~tokens.mask.any(1, keepdim=True), float("nan")).numpy()
 
-    def _found(self, encoder: Encoder, name: str, rows: np.ndarray, fingerprint: str) -> list[torch.Tensor]:
-        """[N, D] for each of at most CHUNK present rows: from disk where they are there, else encoded, each content once."""
-        # A record of columns is encoded faster than it is found.
-        shelf = None if modality_of(self.schema[name]).grouped else self.store.shelf(fingerprint)
+    def _found(self, encoder: Encoder, name: str, rows: np.ndarray, fingerprint: str, variation: int) -> list[torch.Tensor]:
+        """[N, D] for each of some present rows: from disk where they are there, else encoded, each content once."""
+        # A record of columns is encoded faster than it is found, and what learns returns other tokens tomorrow.
+        passing = modality_of(self.schema[name]).grouped or not encoder.frozen
+        shelf = None if passing else self.store.shelf(fingerprint)
         if shelf is None:
-            return self._encode(encoder, name, rows)
+            return self._encode(encoder, name, rows, variation)
         keys = self._contents_of(name, rows)
-        found = {key: _tokens(data, encoder.width) for key in dict.fromkeys(keys) if (data := shelf.get(key)) is not None}
-        absent = [place for place, key in enumerate(keys) if key not in found and keys.index(key) == place]
+        found = {key: _tokens(data, encoder) for key in dict.fromkeys(keys) if (data := shelf.get(key)) is not None}
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        absent = sorted(place for key, place in first.items() if key not in found)
         if absent:
-            made, new = self._encode(encoder, name, rows[absent]), [keys[place] for place in absent]
+            made, new = self._encode(encoder, name, rows[absent], variation), [keys[place] for place in absent]
             found.update(zip(new, made, strict=True))
-            if made[0].dtype == torch.float32:
+            if made[0].dtype == encoder.dtype:
                 shelf.put(new, [tokens.numpy().tobytes() for tokens in made])
         return [found[key] for key in keys]
 
@@ -285,16 +307,16 @@ class View:
         cells = list(self.cells(column, rows))
         return in_threads(key, len(rows))
 
-    def _encode(self, encoder: Encoder, name: str, rows: np.ndarray) -> list[torch.Tensor]:
-        """[N, D] for each of at most CHUNK present rows, in a batch of fixed shape."""
-        samples = self.samples(name, rows)
+    def _encode(self, encoder: Encoder, name: str, rows: np.ndarray, variation: int) -> list[torch.Tensor]:
+        """[N, D] for each of some present rows."""
+        samples, kind = self.samples(name, rows), modality_of(self.schema[name])
+        if variation:
+            # Drawn from what is varied, so that it is the same wherever it stands.
+            samples = [kind.augment(sample, np.random.default_rng([variation, *content(sample)])) for sample in samples]
         assert not any(isinstance(sample, Missing) for sample in samples)
         items = [encoder.prepare(sample) for sample in samples if not isinstance(sample, Missing)]
         self.store.encoded += len(items)
-        padded = items + [items[-1]] * (CHUNK - len(items))
-        with torch.no_grad():
-            tokens = encoder(encoder.collate(padded, encoder.length))
-        return [tokens.values[place][tokens.mask[place]].clone() for place in range(len(items))]
+        return encode(encoder, items, self.device if encoder.heavy else "cpu")
 
     def damaged(self, input: str, corruption: str, severity: float, seed: int) -> View:
         """The same table, limits and store, with the samples of one input damaged: the same way whenever they are read.
@@ -305,7 +327,7 @@ class View:
         if corruption not in known:
             raise fail(f"{input!r} has no corruption {corruption!r}", "one of its modality", nearest(corruption, known))
         damage = Damage(input, corruption, severity, seed)
-        return View(self.table, self.schema, self.store, self.limits, self.weight_column, damage)
+        return View(self.table, self.schema, self.store, self.limits, self.weight_column, damage, self.device, self.progress)
 
     def _read(self, item: Input, rows: np.ndarray) -> list[Sample | Missing]:
         """The samples of rows, as they are or damaged."""
@@ -331,40 +353,19 @@ class View:
         return in_threads(read, len(rows)) if kind.media else list(map(read, range(len(rows))))
 
 
-class _Told:
-    """A word for each row, or None: a number of a few bytes, because there are many rows and few different words."""
-
-    def __init__(self, rows: int) -> None:
-        self.codes = np.zeros(rows, np.uint32)
-        self.words: list[Any] = [None]
-        self.code: dict[Any, int] = {None: 0}
-        self.lock = threading.Lock()  # batches are made in a thread of their own
-
-    def __getitem__(self, row: int) -> Any:
-        return self.words[self.codes[row]]
-
-    def tell(self, rows: Sequence[int], words: Sequence[Any]) -> None:
-        """One word of each row."""
-        with self.lock:
-            for word in dict.fromkeys(words):
-                if word not in self.code:
-                    self.words.append(word)
-                    self.code[word] = len(self.words) - 1
-        self.codes[np.asarray(rows, np.int64)] = [self.code[word] for word in words]
-
-    def are(self, word: Any, rows: np.ndarray) -> np.ndarray:
-        """[R] bool: rows of which this is told."""
-        return self.codes[rows] == self.code.get(word, len(self.words))
-
-    def count(self, rows: np.ndarray) -> Counter[Any]:
-        """How many of `rows` each word is told of."""
-        codes, counts = np.unique(self.codes[rows], return_counts=True)
-        return Counter({self.words[code]: count for code, count in zip(codes.tolist(), counts.tolist(), strict=True) if code})
+def _mixed(parts: Sequence[Tokens], places: Sequence[np.ndarray]) -> Tokens:
+    """Rows of several, each at its place."""
+    rows, most = sum(map(len, places)), max(part.values.shape[1] for part in parts)
+    first = parts[0].values
+    values, mask = first.new_zeros(rows, most, first.shape[2]), torch.zeros(rows, most, dtype=torch.bool)
+    for part, place in zip(parts, places, strict=True):
+        values[place, : part.values.shape[1]], mask[place, : part.values.shape[1]] = part.values, part.mask
+    return Tokens(values, mask)
 
 
-def _tokens(data: bytes, width: int) -> torch.Tensor:
-    """[N, D] float32, as it was kept."""
-    return torch.from_numpy(np.frombuffer(bytearray(data), np.float32).reshape(-1, width))
+def _tokens(data: bytes, encoder: Encoder) -> torch.Tensor:
+    """[N, D], as it was kept."""
+    return torch.frombuffer(bytearray(data), dtype=encoder.dtype).reshape(-1, encoder.width)
 
 
 def located(item: Input, cell: Cell, root: Path) -> Cell:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +22,14 @@ from torch import Tensor, nn
 from consilience import component
 from consilience.types import Input, Sample, State, Tokens
 
-__all__ = ["Encoder"]
+__all__ = ["CHUNK", "Encoder"]
+
+CHUNK = 96
+"""Rows that are encoded, or predicted, together. Always as many: a row's bits must not depend on its neighbours.
+
+A multiple of 6, 16 and 32, the rows that matrix products and the elements that loops take at a time: the rows left over
+go another way, and differ in the last bit (measured on MKL for AVX2: 64 rows of 4 tokens, the last two of every 176).
+"""
 
 Received = Tensor | Sequence[str] | Sequence[tuple[str, int]] | Sequence[tuple[str, float]] | Sequence[tuple[str, str]]
 """Something that an encoder takes in, for people: a tensor, words, words with counts, named quantities, named texts."""
@@ -51,6 +58,14 @@ class Encoder(nn.Module, ABC):
     """Positions of D that hold category codes instead of quantities (NaN: unknown), for predictors that treat both."""
     frozen: bool
     """True: the tokens of a sample never change after `fit`, so that they are computed once and stored."""
+    dtype: torch.dtype = torch.float32
+    """Of the values of stored tokens."""
+    learns: ClassVar[bool] = True
+    """False: `fit` needs no samples."""
+    heavy: ClassVar[bool] = False
+    """True: a cell costs tens of milliseconds, so that chunks are worth threads, and tokens worth a device."""
+    span: ClassVar[int] = CHUNK
+    """How many rows are handed to `chunks` at once."""
 
     def __init__(self, *, config: component.Config, input: Input) -> None:
         super().__init__()
@@ -77,6 +92,24 @@ class Encoder(nn.Module, ABC):
         This default is for encoders whose prepared tensors all have one shape.
         """
         return {key: torch.stack([item[key] for item in items]) for key in items[0]}
+
+    def chunks(self, items: Sequence[dict[str, Tensor]]) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """Batches over prepared samples for prediction: the places of the items in one, and the batch; rows behind those are
+        repetitions. The shape of the batch that an item is in depends on that item alone.
+        """
+        for start in range(0, len(items), CHUNK):
+            places = list(range(start, min(start + CHUNK, len(items))))
+            part = [items[place] for place in places]
+            yield places, self.collate(part + part[-1:] * (CHUNK - len(part)), self.length)
+
+    def tuned(self, method: str, rank: int) -> Encoder:
+        """Of an encoder that arrived trained, one whose weights learn; any other is as it is."""
+        del method, rank
+        return self
+
+    def depths(self) -> Mapping[str, int]:
+        """Of the parameters that arrived trained, how many layers below the top each stands; they learn at other rates."""
+        return {}
 
     @abstractmethod
     def forward(self, batch: dict[str, Tensor]) -> Tokens:

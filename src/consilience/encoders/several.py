@@ -44,6 +44,29 @@ class SeveralEncoder(Encoder):
     def frozen(self) -> bool:  # type: ignore[override]
         return self.inner.frozen
 
+    @property
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
+        return self.inner.dtype
+
+    @property
+    def heavy(self) -> bool:  # type: ignore[override]
+        return self.inner.heavy
+
+    @property
+    def span(self) -> int:  # type: ignore[override]
+        return self.inner.span
+
+    @property
+    def learns(self) -> bool:  # type: ignore[override]
+        return self.inner.learns
+
+    def tuned(self, method: str, rank: int) -> SeveralEncoder:
+        inner = self.inner.tuned(method, rank)
+        return self if inner is self.inner else SeveralEncoder(inner)
+
+    def depths(self) -> Mapping[str, int]:
+        return {f"inner.{name}": depth for name, depth in self.inner.depths().items()}
+
     def fit(self, samples: Sequence[Sample], rng: np.random.Generator) -> None:
         """Learn from the items of all rows alike: a row of many items counts as many."""
         self.inner.fit([item for sample in samples for item in _items(sample)], rng)
@@ -63,7 +86,7 @@ class SeveralEncoder(Encoder):
         of B rows, K = `ITEMS`.
         """
         assert length in (None, self.length), f"prediction pads to {self.length} tokens, not {length}"
-        lists = [_apart(item) for item in items]
+        lists = [apart(item) for item in items]
         flat = [item for found in lists for item in found]
         size, most, inside = len(flat), max(map(len, lists)), None
         if length is not None:
@@ -76,7 +99,7 @@ class SeveralEncoder(Encoder):
     def forward(self, batch: dict[str, Tensor]) -> Tokens:
         """values [B, K * N, D]; False for items that are not there."""
         there, places = batch["there"], batch["places"]
-        found = [self.inner(one) for one in _apart({name: batch[name] for name in batch if name not in ("there", "places")})]
+        found = [self.inner(one) for one in apart({name: batch[name] for name in batch if name not in ("there", "places")})]
         values, mask = (_place([getattr(one, name) for one in found], there, places) for name in ("values", "mask"))
         seconds = [one.seconds for one in found if one.seconds is not None]
         return Tokens(values, mask, _place(seconds, there, places) if seconds else None)
@@ -101,7 +124,7 @@ def _together(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {f"{number}.{name}": tensor for number, part in enumerate(parts) for name, tensor in part.items()}
 
 
-def _apart(whole: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+def apart(whole: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """What `_together` was given."""
     parts: list[dict[str, Tensor]] = []
     for key, tensor in whole.items():

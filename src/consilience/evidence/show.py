@@ -28,7 +28,7 @@ from consilience.data.view import View
 from consilience.encoders.base import Encoder
 from consilience.errors import fail, nearest
 from consilience.evidence.drawing import Drawing, draw, visible
-from consilience.predictors.base import Predictor, make_encoder
+from consilience.predictors.base import PRETRAINED, Predictor, has_pretrained, make_encoder
 from consilience.recipe import make_recipe
 from consilience.train.features import fit_encoders
 from consilience.train.threads import one_thread
@@ -124,6 +124,11 @@ def _encoders(item: Input) -> dict[str, type[Encoder]]:
     return {name: cls for name, cls in found.items() if issubclass(cls, Encoder) and (cls.complete or not item.many)}
 
 
+def _here(item: Input, name: str) -> bool:
+    """Is there such an encoder without naming a model?"""
+    return name != PRETRAINED or has_pretrained(item)
+
+
 def _section(view: View, item: Input, row: int, rows: np.ndarray, wanted: str | None, seed: int) -> Section:
     """One input of the page; its encoders are fitted only where there is a sample for them."""
     kind = modality_of(item)
@@ -134,7 +139,8 @@ def _section(view: View, item: Input, row: int, rows: np.ndarray, wanted: str | 
     if isinstance(sample, Missing):
         places = _places(raw.values(), view.table.root(row), item.many) if kind.media else []
         return Section(item, cells, sample.reason, places, (), Markup(), ())
-    encoders = [_shown(view, item, name, sample, row, rows, seed) for name in _encoders(item) if wanted in (None, name)]
+    shown = [name for name in _encoders(item) if wanted == name or (wanted is None and _here(item, name))]
+    encoders = [_shown(view, item, name, sample, row, rows, seed) for name in shown]
     return Section(item, cells, "", (), sample.notes, Markup(kind.draw(sample, {})), encoders)
 
 

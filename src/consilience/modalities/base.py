@@ -43,6 +43,11 @@ class Modality(ABC):
         """A variation that keeps the meaning, for training. The default returns the sample."""
         return sample
 
+    @property
+    def varies(self) -> bool:
+        """Does `augment` do anything?"""
+        return type(self).augment is not Modality.augment
+
     @abstractmethod
     def size(self, sample: Any) -> int:
         """How much of it there is (words, pixels, cells), for batches by length."""

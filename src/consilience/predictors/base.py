@@ -23,8 +23,9 @@ from safetensors.numpy import load_file, save
 from consilience import component
 from consilience.allocating import Allocating
 from consilience.data.schema import modality_of
-from consilience.data.view import CHUNK, Present, View
-from consilience.encoders.base import Encoder
+from consilience.data.view import Present, View
+from consilience.encoders import shipped
+from consilience.encoders.base import CHUNK, Encoder
 from consilience.encoders.several import SeveralEncoder
 from consilience.errors import ConsilienceError, Problem, fail, nearest, raise_all
 from consilience.files import read_json, write_json
@@ -78,10 +79,18 @@ class Predictor(ABC):
 
     class Config(component.Config):
         inputs: tuple[str, ...] | None = Field(None, description="The inputs it may use; default: all.")
-        encoder: str = Field("descriptor", description="The encoder of every input that `encoders` does not name.")
+        encoder: str = Field(
+            "descriptor",
+            description="The encoder of inputs that `encoders` does not name; auto: a pretrained one where it proves better.",
+        )
         encoders: dict[str, dict[str, Any] | str] = Field(
             {}, description="Encoder by input or modality: a name, or a mapping with `kind` and its options."
         )
+
+        @property
+        def learns(self) -> bool:
+            """Are encoders that arrived trained tuned?"""
+            return False
 
     def __init__(self, *, config: Config, schema: Schema) -> None:
         self.config = config
@@ -115,7 +124,7 @@ class Predictor(ABC):
 
     @classmethod
     def expand(cls, name: str, config: Any, schema: Schema) -> dict[str, Predictor]:
-        """The predictors that one entry of the recipe stands for, by name."""
+        """The predictors that one entry of the recipe stands for, by name; none where there is nothing for it to do."""
         return {name: cls(config=config, schema=schema)}
 
     @abstractmethod
@@ -217,12 +226,28 @@ def fitted_on(
     return rows, None if valid is None else drawn(valid, context.seed, MOST_VALID)
 
 
+AUTO, PRETRAINED = "auto", "pretrained"
+
+
+def wanted(config: Predictor.Config, item: Input) -> dict[str, Any]:
+    """Which encoder a configuration asks for an input: its `kind`, and options; those of no kind are the descriptor's."""
+    found = config.encoders.get(item.name, config.encoders.get(item.modality, config.encoder))
+    plain = "descriptor" if config.encoder == AUTO else config.encoder
+    return {"kind": found} if isinstance(found, str) else {"kind": plain, **found}
+
+
+def has_pretrained(item: Input) -> bool:
+    """Is there a pretrained encoder for an input without naming one?"""
+    return PRETRAINED in modality_of(item).encoders() and shipped.available(item.modality)
+
+
 def make_encoder(config: Predictor.Config, item: Input) -> Encoder:
     """The encoder that a predictor's configuration chooses for an input, not fitted yet."""
-    wanted = config.encoders.get(item.name, config.encoders.get(item.modality, config.encoder))
     kinds = modality_of(item).encoders()
-    options = {"kind": wanted} if isinstance(wanted, str) else wanted
-    kind = options.get("kind", config.encoder)
+    options = wanted(config, item)
+    kind = options["kind"]
+    if kind == AUTO:  # nobody has compared them yet, or nothing but the pretrained one can learn
+        kind = PRETRAINED if config.learns and has_pretrained(item) else "descriptor"
     if not isinstance(kind, str) or kind not in kinds:
         raise fail(
             f"the input {item.name!r} ({item.modality}) has no encoder {kind!r}", "an encoder", nearest(str(kind), kinds)

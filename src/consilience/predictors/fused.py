@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,13 +14,15 @@ from consilience.data.loader import make_batch
 from consilience.data.view import Present, View
 from consilience.errors import fail
 from consilience.fusions.base import Fusion
+from consilience.metrics import GREATER_IS_BETTER, Estimate, paired_difference
 from consilience.model import Network
-from consilience.predictors.base import Context, Predictor, make_encoder
+from consilience.predictors.base import AUTO, Context, Predictor, make_encoder
 from consilience.progress import Budget
 from consilience.tasks.base import Task
 from consilience.train.features import encoders_state, fit_encoders, part, restore_encoders
 from consilience.train.loop import Train, best_epoch, train_network
 from consilience.train.threads import one_thread
+from consilience.train.tune import Tune, begin, carry_over, rates, tuned
 from consilience.types import Schema, State
 
 
@@ -34,6 +36,11 @@ class Fused(Predictor):
             default_factory=lambda: component.choose("fusions", "transformer"), description="How tokens become one vector."
         )
         train: Train = Field(default_factory=lambda: Train.model_validate({}), description="How the network is trained.")
+        tune: Tune = Field(default_factory=lambda: Tune.model_validate({}), description="How pretrained encoders are tuned.")
+
+        @property
+        def learns(self) -> bool:
+            return self.tune.method != "frozen"
 
     def __init__(self, *, config: Config, schema: Schema) -> None:
         super().__init__(config=config, schema=schema)
@@ -42,7 +49,25 @@ class Fused(Predictor):
         self._fusion()  # whether its options fit the width is known now, not after hours
         self.network: Network | None = None
         self.device = "cpu"
-        self.epochs = 0
+        self.epochs: int | None = None
+        self.tuned: int | None = None  # epochs
+
+    @classmethod
+    def expand(cls, name: str, config: Config, schema: Schema) -> dict[str, Predictor]:
+        """None where pretrained encoders are to be tuned and there is no such encoder.
+
+        Raises ConsilienceError where the recipe names other encoders to tune.
+        """
+        made = cls(config=config, schema=schema)
+        if not config.learns or any(encoder.tuned("full", 1) is not encoder for encoder in made.encoders.values()):
+            return {name: made}
+        if config.encoder == AUTO or AUTO in map(str, config.encoders.values()):
+            return {}
+        raise fail(
+            f"predictors.{name}.tune.method is {config.tune.method}, and none of its encoders arrived trained",
+            "an encoder that can be tuned",
+            "set encoder: pretrained for an input of text, image or audio, or leave tune away",
+        )
 
     def fit(
         self,
@@ -53,22 +78,87 @@ class Fused(Predictor):
         rng: np.random.Generator,
         budget: Budget,
     ) -> None:
-        self.device = budget.device
+        self.device, self.network, self.history = budget.device, None, []
         small = budget.device == "cpu" and all(encoder.frozen for encoder in self.encoders.values())
         with one_thread(small), torch.random.fork_rng():
             torch.manual_seed(int(rng.integers(2**63)))
             # Made anew, so that their first weights come from the seed.
             self.encoders = {name: make_encoder(self.options, self.schema[name]) for name in self.inputs}
             fit_encoders(self.encoders, view, train, context.seed)
-            network = self.network = self._network(context.task).to(budget.device)
-            validate = None if valid is None else self._validation(view, valid, context)
-            label = "fused" if len(self.inputs) > 1 else next(iter(self.inputs))
-            history = train_network(network, view, train, context.task, self.options.train, rng, budget, label, validate)
-        self.epochs = best_epoch(history)
-        self.history = [
+            rows = train if valid is None else np.union1d(train, valid)
+            for name, encoder in self.encoders.items():
+                if encoder.heavy and encoder.frozen and self.options.tune.method in ("frozen", "head-then-tune"):
+                    view.encoded(encoder, name, rows)  # at once, so that batches of one length fill up
+            if self.options.tune.method in ("frozen", "head-then-tune"):
+                self.epochs = self._train(view, train, valid, context, rng, budget, self.options.train, {})
+            if self.options.tune.method != "frozen":
+                self._tune(view, train, valid, context, rng, budget)
+
+    def _train(
+        self,
+        view: View,
+        train: np.ndarray,
+        valid: np.ndarray | None,
+        context: Context,
+        rng: np.random.Generator,
+        budget: Budget,
+        config: Train,
+        rates: Mapping[str, float],
+    ) -> int:
+        """Train a network of the encoders as they are; the best epoch."""
+        if self.network is None:
+            self.network = self._network(context.task)
+        network = self.network.to(budget.device)
+        validate = None if valid is None else self._validation(view, valid, context)
+        label = "fused" if len(self.inputs) > 1 else next(iter(self.inputs))
+        history = train_network(network, view, train, context.task, config, rng, budget, label, validate, rates)
+        self.history += [
             {"epoch": item.epoch, "loss": item.loss, "metric": None if item.metric is None else context.shown(item.metric)}
             for item in history
         ]
+        return best_epoch(history)
+
+    def _tune(
+        self,
+        view: View,
+        train: np.ndarray,
+        valid: np.ndarray | None,
+        context: Context,
+        rng: np.random.Generator,
+        budget: Budget,
+    ) -> None:
+        """Let the encoders learn, from what was trained before; that is taken back where it is as good within noise."""
+        options, before, frozen = self.options.tune, self.network, self.encoders
+        probed = None if before is None or valid is None else self.scores(view, valid, context.task)
+        self.encoders = tuned(frozen, options)
+        begin(self.encoders)
+        self.network = self._network(context.task)
+        if before is not None:
+            carry_over(before, self.network)
+        own = budget.below("tune")
+        self.tuned = self._train(view, train, valid, context, rng, own, options.train, rates(self.network, options))
+        if probed is None or valid is None or budget.stop.is_set():
+            return
+        gain = self._gain(view, valid, context, probed)
+        if gain.low > 0:
+            return
+        budget.progress.say(
+            f"  tuning gained {gain.value:.4f} [{gain.low:.4f}, {gain.high:.4f}] in {context.task.proper}: not kept"
+        )
+        self.encoders, self.network, self.tuned = frozen, before, None
+
+    def _gain(self, view: View, valid: np.ndarray, context: Context, probed: np.ndarray) -> Estimate:
+        """By how much the proper score of the validation rows is better than with the scores `probed`."""
+        encoded, weight = context.task.encode(view.target(valid)), view.weight(valid)
+        after = self.scores(view, valid, context.task)
+
+        def measure(scores: np.ndarray) -> Callable[[np.ndarray], dict[str, float]]:
+            measured = context.task.measure(scores, encoded)
+            turn = 1.0 if GREATER_IS_BETTER[context.task.proper] else -1.0
+            return lambda counts: {"gain": turn * measured(counts * weight)[context.task.proper]}
+
+        rng = np.random.default_rng(context.seed)
+        return paired_difference(measure(after), measure(probed), len(valid), rng, view.groups(valid))["gain"]
 
     def _validation(self, view: View, valid: np.ndarray, context: Context) -> Callable[[], float]:
         """A function that gives the metric on the validation rows, larger is better, as the network stands."""
@@ -82,7 +172,20 @@ class Fused(Predictor):
         return validate
 
     def settled(self) -> Config:
-        return self.options.model_copy(update={"train": self.options.train.model_copy(update={"stop": self.epochs})})
+        options = self.options
+        if self.epochs is not None:
+            options = options.model_copy(update={"train": options.train.model_copy(update={"stop": self.epochs})})
+        if options.tune.method == "frozen":
+            return options
+        stopped = {"train": options.tune.train.model_copy(update={"stop": self.tuned})}
+        changed = {"method": "frozen"} if self.tuned is None else stopped
+        return options.model_copy(update={"tune": options.tune.model_copy(update=changed)})
+
+    def scores(self, view: View, rows: np.ndarray, task: Task, present: Present | None = None) -> np.ndarray:
+        for name, encoder in self.encoders.items():
+            if encoder.heavy:  # at once, so that batches of one length fill up
+                view.encoded(encoder, name, rows if present is None else rows[present[name]])
+        return super().scores(view, rows, task, present)
 
     def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
         assert self.network is not None, "fit or restore first"
@@ -101,9 +204,12 @@ class Fused(Predictor):
         encoders = encoders_state(self.encoders)
         weights = {f"network/{name}": value.cpu().numpy() for name, value in self.network.state_dict().items()}
         learned = {f"encoder/{name}": array for name, array in encoders.arrays.items()}
-        return State({"encoders": encoders.json, "epochs": self.epochs, "history": self.history}, {**weights, **learned})
+        epochs = {"epochs": self.epochs, "tuned": self.tuned}
+        return State({"encoders": encoders.json, **epochs, "history": self.history}, {**weights, **learned})
 
     def restore(self, state: State, task: Task) -> None:
+        if self.options.tune.method != "frozen":
+            self.encoders = tuned(self.encoders, self.options.tune)
         restore_encoders(self.encoders, State(state.json.get("encoders", {}), part(state.arrays, "encoder")))
         self.network = self._network(task)
         weights = {name: torch.from_numpy(array.copy()) for name, array in part(state.arrays, "network").items()}
@@ -116,7 +222,10 @@ class Fused(Predictor):
         if not all(bool(value.isfinite().all()) for value in weights.values()):
             raise fail("the weights of the network are damaged", "finite numbers", "train again")
         self.network.eval()
-        self.epochs, self.history = int(state.json.get("epochs", 0)), list(state.json.get("history", ()))
+        self.epochs, self.tuned = state.json.get("epochs"), state.json.get("tuned")
+        if not all(count is None or isinstance(count, int) for count in (self.epochs, self.tuned)):
+            raise fail("the epochs of the network are damaged", "whole numbers", "train again")
+        self.history = list(state.json.get("history", ()))
 
     def _network(self, task: Task) -> Network:
         fusion = self._fusion()

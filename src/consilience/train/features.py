@@ -56,7 +56,7 @@ def fit_encoders(encoders: Mapping[str, Encoder], view: View, rows: np.ndarray, 
 
 
 def _fitted(encoder: Encoder, view: View, name: str, rows: np.ndarray, seed: int) -> State:
-    samples = view.samples(name, rows)
+    samples = view.samples(name, rows) if encoder.learns else []
     rng = np.random.default_rng([seed, *name.encode()])
     with torch.random.fork_rng(devices=[]):  # whoever fits first must not start from other weights than who comes after
         encoder.fit([sample for sample in samples if not isinstance(sample, Missing)], rng)

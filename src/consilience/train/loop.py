@@ -8,21 +8,23 @@ train and valid together repeats what was found.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from consilience.component import Config
-from consilience.data.loader import training_batches
+from consilience.data.loader import Batch, training_batches
 from consilience.data.view import View
 from consilience.errors import fail
 from consilience.model import Network
 from consilience.progress import Budget
 from consilience.tasks.base import Task
 from consilience.train.optim import make_optimizer, schedule
+from consilience.train.pieces import Cost, Pieces, recomputing
 from consilience.train.position import Epoch, Position, best_epoch, kept, taken
 
 OFTEN = 5.0
@@ -41,6 +43,10 @@ class Train(Config):
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps over which the rate rises.")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     augment: bool = Field(True, description="Vary samples in training, for encoders that are trained.")
+    views: int = Field(0, ge=0, le=100, description="Stored variations of each sample, drawn from for frozen encoders.")
+    pieces: int = Field(1, ge=1, description="Batches that a step's rows are cut into; doubled where memory runs out.")
+    recompute: bool = Field(False, description="Compute layers again in the backward pass instead of keeping them.")
+    compile: bool = Field(False, description="Compile the network by torch.compile; takes a minute and a C++ compiler.")
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the device gains by it.")
 
 
@@ -54,12 +60,14 @@ def train_network(
     budget: Budget,
     label: str,
     validate: Callable[[], float] | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> list[Epoch]:
     """Train `network` in place on `rows`; at the end it holds the best epoch's weights. Returns the history.
 
-    `validate` gives the metric, larger is better. Raises ConsilienceError where no row has an input, and when the loss is
-    no longer finite. With `budget.checkpoints` it goes on where the newest one stands. A KeyboardInterrupt ends it after the
-    last whole epoch and sets `budget.stop`; before there is one it is let through.
+    `validate` gives the metric, larger is better; `rates` are the peak rates of parameters that have their own. Raises
+    ConsilienceError where no row has an input, and when the loss is no longer finite. With `budget.checkpoints` it goes on
+    where the newest one stands. A KeyboardInterrupt ends it after the last whole epoch and sets `budget.stop`; before there is
+    one it is let through.
     """
     encoders = dict(zip(network.names, network.encoders, strict=True))
     rows = rows[np.stack(list(view.present(rows, network.names).values())).any(0)]
@@ -74,13 +82,20 @@ def train_network(
     encoded = task.encode(view.target(rows))
     weight = view.weight(rows) * task.balance(encoded)
     weight /= weight.mean()
-    optimizer = make_optimizer(network, config.rate, config.weight_decay)
+    optimizer = make_optimizer(network, config.rate, config.weight_decay, rates)
     steps = math.ceil(len(rows) / config.batch)  # of an epoch
     last = min(config.epochs, config.stop or config.epochs)
+    pieces = Pieces(config.pieces, budget.progress)
+    through = torch.compile(network, dynamic=True) if config.compile else network
     checkpoints = budget.checkpoints
     state = checkpoints.get("network") if checkpoints is not None else None
     at = Position(rng.bit_generator.state) if state is None else taken(state, network, optimizer, rng, budget.device)
-    with budget.interruptible(lambda: bool(at.best)), budget.progress.bar(label, last * steps) as advance:
+    cost = Cost(label, budget.progress, last * steps)
+    with (
+        budget.interruptible(lambda: bool(at.best)),
+        recomputing(network, config.recompute),
+        budget.progress.bar(label, last * steps) as advance,
+    ):
         if state is not None:
             advance((at.epoch - 1) * steps + len(at.losses), _note(at.history))
         while at.epoch <= last and not (validate and _over(at.history, config.patience)):
@@ -93,25 +108,33 @@ def train_network(
                 augment=config.augment,
                 rng=rng,
                 start=len(at.losses),
+                pieces=lambda: pieces.count,
+                views=config.views if config.augment else 0,
             )
-            for batch in made:
+            for step in made:
                 factor = schedule((at.epoch - 1) * steps + len(at.losses), config.epochs * steps, config.warmup)
                 for group in optimizer.param_groups:
-                    group["lr"] = config.rate * factor
-                here = place[batch.rows]
-                target = torch.tensor(encoded[here], device=budget.device)
-                scale = torch.tensor(weight[here], dtype=torch.float32, device=budget.device)
-                with torch.autocast(
-                    budget.device.split(":")[0], torch.bfloat16, enabled=_bf16(config.precision, budget.device)
-                ):
-                    raw, _ = network(batch.to(budget.device))
-                loss = task.loss(raw.float(), target if target.dtype == torch.int64 else target.float(), scale)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                    group["lr"] = group["peak"] * factor
+
+                def backward(batch: Batch, share: float) -> Tensor:
+                    """The loss of some rows of a step, times the share of its weight that they have; its gradient is added."""
+                    here = place[batch.rows]
+                    target = torch.tensor(encoded[here], device=budget.device)
+                    scale = torch.tensor(weight[here], dtype=torch.float32, device=budget.device)
+                    with torch.autocast(
+                        budget.device.split(":")[0], torch.bfloat16, enabled=_bf16(config.precision, budget.device)
+                    ):
+                        raw, _ = through(batch.to(budget.device))
+                    loss = share * task.loss(raw.float(), target if target.dtype == torch.int64 else target.float(), scale)
+                    loss.backward()
+                    return loss.detach()
+
+                loss = pieces.loss(step, lambda rows: float(weight[place[rows]].sum()), optimizer, backward)
                 torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
                 optimizer.step()
-                at.losses.append(loss.detach())
+                at.losses.append(loss)
                 advance(1, _note(at.history))
+                cost.stepped()
                 if checkpoints is not None and checkpoints.clock.due():
                     checkpoints.put("network", kept(at, network, optimizer, budget.device))
             mean = float(torch.stack(at.losses).mean())

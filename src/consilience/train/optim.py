@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 
-def make_optimizer(network: nn.Module, rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019). Biases, norms and other vectors are not decayed."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+def make_optimizer(
+    network: nn.Module, rate: float, weight_decay: float, rates: Mapping[str, float] | None = None
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019). Biases, norms and other vectors are not decayed.
+
+    `rates` are those of parameters that learn at another one, by name. Each group knows its own as `peak`.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            decay = weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault(((rates or {}).get(name, rate), decay), []).append(parameter)
+    made = [
+        {"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay}
+        for (peak, decay), parameters in sorted(groups.items(), reverse=True)
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=True)
+    return torch.optim.AdamW(made, fused=True)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:

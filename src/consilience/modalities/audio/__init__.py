@@ -122,4 +122,5 @@ class Audio(Modality):
         return draw(sample, self.parts(sample), weights)
 
     def encoders(self) -> Mapping[str, str]:
-        return {"descriptor": f"{__name__}.descriptor:Descriptor", "scratch": f"{__name__}.scratch:Scratch"}
+        kinds = {"descriptor": "Descriptor", "scratch": "Scratch", "pretrained": "Pretrained"}
+        return {name: f"{__name__}.{name}:{kind}" for name, kind in kinds.items()}

@@ -212,7 +212,8 @@ class Image(Modality):
         )
 
     def encoders(self) -> Mapping[str, str]:
-        return {"descriptor": f"{__name__}.descriptor:Descriptor", "scratch": f"{__name__}.scratch:Scratch"}
+        kinds = {"descriptor": "Descriptor", "scratch": "Scratch", "pretrained": "Pretrained"}
+        return {name: f"{__name__}.{name}:{kind}" for name, kind in kinds.items()}
 
     def _describe(self, sample: Picture, weights: Mapping[int, float]) -> str:
         """What is to be seen in the drawing, for those who cannot see it."""

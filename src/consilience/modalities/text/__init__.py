@@ -215,7 +215,8 @@ class Text(Modality):
         return f'<div class="text" style="white-space:pre-wrap">{"".join(out)}</div>'
 
     def encoders(self) -> Mapping[str, str]:
-        return {"descriptor": f"{__name__}.descriptor:Descriptor", "scratch": f"{__name__}.scratch:Scratch"}
+        kinds = {"descriptor": "Descriptor", "scratch": "Scratch", "pretrained": "Pretrained"}
+        return {name: f"{__name__}.{name}:{kind}" for name, kind in kinds.items()}
 
 
 def _plain(cell: str) -> list[str]:
