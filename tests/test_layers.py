@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "consilience"
 
 LAYERS = {
     **dict.fromkeys(("errors", "types", "component", "progress", "files", "checkpoint"), 0),
-    **dict.fromkeys(("nn", "allocating", "media", "sound", "metrics", "boosted"), 1),
+    **dict.fromkeys(("nn", "allocating", "arrays", "media", "sound", "metrics", "boosted"), 1),
     "encoders": 2,
     **dict.fromkeys(("modalities", "fusions", "tasks"), 3),
     "recipe": 4,

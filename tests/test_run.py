@@ -213,7 +213,7 @@ def test_the_folder_holds_what_it_should_and_nothing_of_the_machine(run: Run, fo
 
 def test_what_stands_in_the_files(run: Run, folder: Path) -> None:
     head = json.loads((folder / "run.json").read_text())
-    assert head["format"] == 1
+    assert head["format"] == 2
     assert head["predictors"].keys() == set(run.selection.needed)
     assert len(head["table"]) == 64
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -363,8 +363,8 @@ def test_what_is_no_run_or_of_another_format(folder: Path, tmp_path: Path) -> No
         with pytest.raises(ConsilienceError, match="is no run"):
             load(path)
     head = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(head | {"format": 2}))
-    with pytest.raises(ConsilienceError, match="has the format 2"):
+    (folder / "run.json").write_text(json.dumps(head | {"format": 3}))
+    with pytest.raises(ConsilienceError, match="has the format 3"):
         load(folder)
 
 

@@ -252,7 +252,7 @@ def _shape_problems(arrays: Mapping[str, Array], features: int) -> Iterator[Prob
 def _range_problems(boosted: Boosted) -> Iterator[Problem]:
     leaf = boosted.feature < 0
     columns, bitsets = len(boosted.category_start) - 1, len(boosted.left_bits)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         largest = np.abs(boosted.value).sum() + np.abs(boosted.baseline).sum()
     checks = {
         "tree_start": (_cuts(boosted.tree_start, len(leaf), range(1, len(leaf) + 1)), f"0 to {len(leaf)}, ascending"),

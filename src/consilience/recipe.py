@@ -78,7 +78,10 @@ class LimitSpec(Config):
     values: int = Field(Limits.values, gt=0, description="Series of more numbers are missing: 'over the value limit'.")
     urls: bool = Field(Limits.urls, description="Fetch media cells that are URLs; http needs consilience[url].")
     isolate: float | None = Field(
-        Limits.isolate, gt=0, description="Read media in processes that may break, killed after so many seconds a cell; slower."
+        Limits.isolate,
+        gt=0,
+        le=86_400,
+        description="Read media in processes that may break, killed after so many seconds a cell; slower.",
     )
     outside: bool = Field(Limits.outside, description="Read media files outside of the media root; else they are missing.")
 

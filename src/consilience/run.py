@@ -45,7 +45,8 @@ LONGEST = 100
 BATCH = 1 << 14
 """Rows that are predicted before their answers are handed on."""
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, FORMAT)  # in the first, every predictor held all of its arrays
 """Version of the folder. Raised when an older reader could not open a new run."""
 
 Metrics = Mapping[str, Mapping[str, Estimate]]
@@ -152,7 +153,7 @@ class Run:
             write_json(part / "task.json", {"kind": self.task_kind, "state": self.task.state().json})
             _write_splits(self.splits, part / "splits.parquet")
             for name in self.selection.needed:
-                self.predictors[name].save(part / "predictors" / _folder(name) / "0")
+                self.predictors[name].save(part / "predictors" / _folder(name) / "0", part / "arrays")
             write_json(part / "selection.json", asdict(self.selection))
             write_json(part / "metrics.json", _plain(self.metrics))
             (part / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
@@ -185,7 +186,7 @@ def load(folder: Path | str) -> Run:
     if not (folder / "run.json").is_file():
         raise fail(f"{folder} is no run", "a folder that `consilience train --out` left behind", "check the path")
     head = read_json(folder / "run.json")
-    if head.get("format") != FORMAT:
+    if head.get("format") not in READ:
         raise fail(
             f"{folder} has the format {head.get('format')}", f"format {FORMAT}", "open it with the version that wrote it"
         )
@@ -208,7 +209,9 @@ def _load(folder: Path, head: Mapping[str, Any]) -> Run:
     task = cls(config=recipe.task.config if recipe.task else cls.Config())  # type: ignore[attr-defined]
     task.restore(State(described.get("state", {})))
     predictors = {
-        name: component.find("predictors", str(sort)).load(folder / "predictors" / _folder(name) / "0", schema, task)  # type: ignore[attr-defined]
+        name: component.find("predictors", str(sort)).load(  # type: ignore[attr-defined]
+            folder / "predictors" / _folder(name) / "0", folder / "arrays", schema, task
+        )  # type: ignore[attr-defined]
         for name, sort in dict(head.get("predictors", {})).items()
     }
     selection = restore_selection(read_json(folder / "selection.json"))

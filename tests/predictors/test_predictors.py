@@ -124,6 +124,7 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> set[int]:
 def test_a_refit_uses_what_was_chosen_and_touches_no_other_row(name: str, target: str, trained: Any, touched: set[int]) -> None:
     it = trained(target)
     predictor = it.predictors[name]
+    touched.clear()  # of what trained them, where nobody had before
     again = refit({name: predictor}, it.view, it.splits, it.context, it.recipe, BUDGET)[name]
     assert touched <= {*it.splits.train.tolist(), *it.splits.valid.tolist()}
     assert again.settled() == predictor.settled()
@@ -271,13 +272,13 @@ def test_single_of_a_model_that_is_none(options: dict[str, Any]) -> None:
 def test_a_saved_predictor_says_the_same_to_the_bit(name: str, target: str, trained: Any, tmp_path: Path) -> None:
     it = trained(target)
     predictor: Predictor = it.predictors[name]
-    predictor.save(tmp_path / "it")
+    predictor.save(tmp_path / "it", tmp_path / "shared")
     assert sorted(path.name for path in (tmp_path / "it").iterdir()) == ["config.json", "state.safetensors"]
-    again = type(predictor).load(tmp_path / "it", it.schema, it.task)
+    again = type(predictor).load(tmp_path / "it", tmp_path / "shared", it.schema, it.task)
     chosen = np.arange(len(it.view))
     assert np.array_equal(again.scores(it.view, chosen, it.task), predictor.scores(it.view, chosen, it.task))
     assert again.settled() == predictor.settled()
-    again.save(tmp_path / "again")
+    again.save(tmp_path / "again", tmp_path / "shared")
     for file in ("config.json", "state.safetensors"):
         assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "it" / file).read_bytes()
 
@@ -294,13 +295,13 @@ def test_a_damaged_file_is_an_error_of_ours(name: str, trained: Any, tmp_path: P
     """Whatever stands in the files, loading gives a predictor or a ConsilienceError, and nothing else is raised."""
     it = trained("three")
     predictor: Predictor = it.predictors[name]
-    predictor.save(tmp_path / "it")
+    predictor.save(tmp_path / "it", tmp_path / "shared")
     config, state = tmp_path / "it/config.json", tmp_path / "it/state.safetensors"
     head, content, arrays = json.loads(config.read_text()), state.read_bytes(), load_file(state)
 
     def outcome() -> str:
         try:
-            type(predictor).load(tmp_path / "it", it.schema, it.task)
+            type(predictor).load(tmp_path / "it", tmp_path / "shared", it.schema, it.task)
         except ConsilienceError as error:
             return str(error)
         return ""

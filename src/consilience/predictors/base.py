@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from consilience import component
+from consilience import arrays, component
 from consilience.allocating import Allocating
 from consilience.data.schema import modality_of
 from consilience.data.view import Present, View
@@ -196,20 +196,22 @@ class Predictor(ABC):
             predictor.restore(State(state.json["state"], state.arrays), task)
         return predictor
 
-    def save(self, folder: Path) -> None:
-        """Write `config.json` and `state.safetensors`."""
+    def save(self, folder: Path, shared: Path) -> None:
+        """Write `config.json` and `state.safetensors`, and large arrays into the folder `shared`, each once."""
         folder.mkdir(parents=True)
         state = self.kept()
-        write_json(folder / "config.json", state.json)
-        packed = save({name: np.ascontiguousarray(array) for name, array in state.arrays.items()})
+        small, large = arrays.apart(state.arrays, shared)
+        write_json(folder / "config.json", {**state.json, "arrays": large})
+        packed = save(small)
         (folder / "state.safetensors").write_bytes(packed)  # `save_file` would keep it from other users of the machine
 
     @classmethod
-    def load(cls, folder: Path, schema: Schema, task: Task) -> Self:
+    def load(cls, folder: Path, shared: Path, schema: Schema, task: Task) -> Self:
         """Read what `save` wrote. Executes nothing of it; raises ConsilienceError where it is not valid."""
         head = read_json(folder / "config.json")
         try:
-            return cls.taken(State(head, load_file(folder / "state.safetensors")), schema, task)
+            found = arrays.together(load_file(folder / "state.safetensors"), head.get("arrays", {}), shared)
+            return cls.taken(State(head, found), schema, task)
         except ConsilienceError:
             raise
         except DAMAGE as error:

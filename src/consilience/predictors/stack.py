@@ -18,7 +18,7 @@ from consilience.errors import fail
 from consilience.predictors.base import Context, Predictor, fitted_on, make_encoder
 from consilience.progress import Budget
 from consilience.tasks.base import Task
-from consilience.train.features import Features, part
+from consilience.train.features import MOST_SCALE, Features, part
 from consilience.train.linear import Linear, checked, choose_linear, fit_linear
 from consilience.train.stacking import Scorers, labelled
 from consilience.types import Schema, State
@@ -85,7 +85,8 @@ class Stack(Predictor):
     def restore(self, state: State, task: Task) -> None:
         self.scorers.restore(State(state.json.get("scorers", {}), part(state.arrays, "scorers")), task)
         self.scale = dict(state.json.get("scale", {}))
-        if set(self.scale) != set(self.inputs) or not all(isinstance(value, float) for value in self.scale.values()):
+        sound = all(isinstance(value, float) and 0 <= value <= MOST_SCALE for value in self.scale.values())
+        if set(self.scale) != set(self.inputs) or not sound:
             raise fail("the scales of a stack are damaged", "a number for every input", "train the run again")
         width = len(self.inputs) * (task.outputs + 1)
         self.model = checked(state.arrays.get("weights"), state.arrays.get("bias"), width, task.outputs)
