@@ -16,7 +16,6 @@ import pytest
 import soundfile
 import torch
 import transformers as hf
-from families import FAMILIES, saved
 from safetensors.numpy import load_file
 
 from consilience import component
@@ -28,6 +27,7 @@ from consilience.encoders.tuned import Tuned
 from consilience.errors import ConsilienceError
 from consilience.modalities.base import Modality
 from consilience.types import Input, Limits, State
+from families import FAMILIES, saved
 
 TEXTS = ("the leg hurts at night", "not the legs.", "the night and the leg and the night hurts not at the leg", "leg")
 

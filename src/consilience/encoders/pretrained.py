@@ -59,6 +59,7 @@ class Pretrained(Encoder):
         self.options = config
         self.dtype = torch.float16 if config.precision == "half" else torch.float32
         self._weights: Weights | None = None  # no submodule: it is shared, and not this encoder's to train, move or save
+        self._described = False
 
     @property
     def weights(self) -> Weights:
@@ -86,8 +87,18 @@ class Pretrained(Encoder):
 
     def adopt(self, weights: Weights) -> None:
         """Use these weights."""
-        self.prepares(weights.about)
+        self.describe(weights.about)
         self._weights = weights
+
+    def describe(self, about: Mapping[str, Any]) -> None:
+        """Prepare samples for weights that say this of themselves, whoever holds them."""
+        self.prepares(about)
+        self._described = True
+
+    def ready(self) -> None:
+        """Open the weights, where nobody has described them yet."""
+        if not self._described:
+            assert self.weights
 
     def check_layer(self, layers: int) -> None:
         """Raise ConsilienceError where the configuration asks for a layer that the model does not have."""
@@ -133,16 +144,16 @@ class Pretrained(Encoder):
         self.adopt(restored(state, self.empty))
 
     def blueprint(self) -> str:
-        return json.dumps([self._named(), self.input.name, self.input.columns, self.input.kinds])
+        return json.dumps([self.named(self.weights.digest), self.input.name, self.input.columns, self.input.kinds])
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps(self._named()).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.named(self.weights.digest)).encode()).hexdigest()
 
-    def _named(self) -> list[Any]:
-        """What decides the tokens: not where the weights were found, and not the column."""
+    def named(self, digest: str) -> list[Any]:
+        """What decides the tokens of weights with that digest: not where they were found, and not the column."""
         cls = type(self)
         said = self.options.model_dump(mode="json", exclude={"model", "revision"})
-        return [cls.__module__, cls.__qualname__, cls.version, said, self.weights.digest, torch.__version__]
+        return [cls.__module__, cls.__qualname__, cls.version, said, digest, torch.__version__]
 
 
 def pooled(tokens: Tokens, pool: str) -> Tokens:

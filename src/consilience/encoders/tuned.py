@@ -33,6 +33,8 @@ class Tuned(Encoder):
         self.method = method
         self.rank = rank
         self.module: nn.Module | None = None
+        self.about: Mapping[str, Any] = {}
+        self.digest = ""  # of the weights that it began with
 
     @property
     def width(self) -> int:  # type: ignore[override]
@@ -44,7 +46,9 @@ class Tuned(Encoder):
 
     def begin(self) -> Tuned:
         """Take a copy of the pretrained weights to learn from. Draws from torch's generator where adapters are added."""
-        self.module = self._ready(copy.deepcopy(self.inner.weights.module))
+        weights = self.inner.weights
+        self.about, self.digest = weights.about, weights.digest
+        self.module = self._ready(copy.deepcopy(weights.module))
         return self
 
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
@@ -77,18 +81,18 @@ class Tuned(Encoder):
 
     def state(self) -> State:
         """What the weights say of themselves; the weights are parameters."""
-        weights = self.inner.weights
-        return State({"about": weights.about, "digest": weights.digest})
+        return State({"about": self.about, "digest": self.digest})
 
     def restore(self, state: State) -> None:
-        about = state.json.get("about")
-        if not isinstance(about, dict):
+        about, digest = state.json.get("about"), state.json.get("digest")
+        if not isinstance(about, dict) or not isinstance(digest, str):
             raise fail("tuned weights are not described", "what was saved with them", "train the run again")
-        self.inner.prepares(about)
+        self.about, self.digest = about, digest
+        self.inner.describe(about)
         self.module = self._ready(self.inner.empty(about))
 
     def blueprint(self) -> str:
-        return json.dumps(["tuned", self.version, self.method, self.rank, self.inner.blueprint()])
+        return json.dumps(["tuned", self.version, self.method, self.rank, self.inner.named(self.digest), self.input.name])
 
     def _ready(self, module: nn.Module) -> nn.Module:
         """With all, or with adapters only, to be trained."""

@@ -71,7 +71,7 @@ class Pretrained(Base):
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
         """pixels uint8 [3, H, W], as large as the model takes them."""
         assert isinstance(sample, Picture)
-        assert self.weights
+        self.ready()
         return {"pixels": self.reduced(sample)}
 
     def reduced(self, sample: Picture) -> Tensor:

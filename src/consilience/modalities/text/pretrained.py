@@ -20,6 +20,7 @@ from consilience.encoders.base import CHUNK
 from consilience.encoders.pretrained import Pretrained as Base
 from consilience.encoders.pretrained import neighbours, pooled
 from consilience.encoders.weights import Weights
+from consilience.errors import fail
 from consilience.modalities.text import Passage
 from consilience.types import Sample, Tokens
 
@@ -51,7 +52,12 @@ class Pretrained(Base):
 
         prepared, config = about["prepared"], about["config"]
         self.most = min(self.options.length, int(prepared["most"]), _positions(config))  # type: ignore[attr-defined]
-        self.tokenizer = Tokenizer.from_str(prepared["tokenizer"])
+        try:
+            self.tokenizer = Tokenizer.from_str(prepared["tokenizer"])
+        except Exception as error:  # the library raises nothing more special
+            raise fail(
+                f"the tokenizer of {self.input.name} is damaged: {error}", "the one that was saved", "train again"
+            ) from None
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.most)
         self.pad = int(prepared["pad"])
@@ -62,13 +68,13 @@ class Pretrained(Base):
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
         """ids [n] int64, n at most `length`."""
         assert isinstance(sample, Passage)
-        assert self.weights
+        self.ready()
         return {"ids": torch.tensor(self.tokenizer.encode(sample.text).ids, dtype=torch.int64)}
 
     def received(self, sample: Sample) -> Mapping[str, Sequence[str]]:
         """The pieces of words."""
         assert isinstance(sample, Passage)
-        assert self.weights
+        self.ready()
         return {"pieces": self.tokenizer.encode(sample.text).tokens}
 
     def collate(self, items: Sequence[dict[str, Tensor]], length: int | None = None) -> dict[str, Tensor]:
