@@ -61,7 +61,7 @@ CASES = {
     "leaf image, efficientnet-lite0": Case("leaf/table.csv", "image", "image", "pretrained", 240, 5),
     "av_digits audio, speech": Case("av_digits/table.csv", "audio", "audio", "pretrained", 1000, 5),
     "clothing_reviews text, all-minilm-l6-v2": Case(
-        "clothing_reviews/table.csv.gz", "Review Text", "text", "pretrained", 800, 5
+        "clothing_reviews/table.csv.gz", "Review Text", "text", "pretrained", 400, 5
     ),
 }
 
