@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from consilience.data.split import Splits
 from consilience.data.store import Store
 from consilience.data.table import read_table
 from consilience.data.view import View
+from consilience.encoders import shipped
 from consilience.predictors.base import Context, Predictor
 from consilience.progress import Budget, Silent
 from consilience.recipe import Recipe, make_recipe
@@ -60,6 +61,14 @@ PREDICTORS: Mapping[str, Mapping[str, Any]] = {
     "single": {"encoders": TINY},
 }
 """Every kind of predictor, as small as its options allow."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def without_shipped_encoders() -> Iterator[None]:
+    """Presets train as where the extra `shipped` is not installed, in half of the time; who needs it puts it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shipped, "available", lambda modality: False)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import itertools
+import tempfile
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ import soundfile
 import torch
 
 from consilience import component
+from consilience.data import encoding
 from consilience.data.schema import modality_of
 from consilience.encoders.base import Encoder
 from consilience.encoders.several import SeveralEncoder
@@ -22,6 +26,7 @@ from consilience.fusions.base import Fusion
 from consilience.metrics import GREATER_IS_BETTER
 from consilience.modalities.base import Modality
 from consilience.types import Input, Limits, Missing, Sample, Tokens
+from families import saved
 
 INPUTS = ("audio", "notes", "scan")
 WIDTH, ROWS = 16, 5
@@ -213,10 +218,17 @@ def encoders() -> list[tuple[str, str]]:
     return [(name, kind) for name, (item, _) in (EXAMPLES | LISTS).items() for kind in modality_of(item).encoders()]
 
 
+@cache
+def tiny(modality: str) -> Path:
+    """A folder with a small pretrained model."""
+    return saved({"text": "bert", "image": "vit", "audio": "wav2vec2"}[modality], Path(tempfile.mkdtemp(prefix="tiny-")))
+
+
 def new_encoder(name: str, kind: str) -> Encoder:
     item, _ = (EXAMPLES | LISTS)[name]
     cls = component.load(modality_of(item).encoders()[kind])
-    encoder: Encoder = cls(config=cls.Config(), input=item)  # type: ignore[attr-defined]
+    options = {"model": str(tiny(item.modality))} if kind == "pretrained" else {}
+    encoder: Encoder = cls(config=cls.Config(**options), input=item)  # type: ignore[attr-defined]
     return SeveralEncoder(encoder) if item.many else encoder
 
 
@@ -322,6 +334,11 @@ def test_encoder_says_what_it_received(name: str, kind: str) -> None:
 @pytest.mark.parametrize(("name", "kind"), encoders())
 def test_encoder_does_not_mix_rows(name: str, kind: str) -> None:
     encoder, samples = make_encoder(name, kind)
+    if encoder.heavy:  # its tokens are stored, and made in chunks of its own
+        items = [encoder.prepare(sample) for sample in samples]
+        pairs = zip(encoding.encode(encoder, items), encoding.encode(encoder, items[::-1])[::-1], strict=True)
+        assert all(torch.equal(one, two) for one, two in pairs)
+        return
     whole, turned = encode(encoder, samples, encoder.length), encode(encoder, samples[::-1], encoder.length)
     exact = {"atol": 0.0, "rtol": 0.0} if encoder.frozen else {"atol": 1e-5, "rtol": 0.0}
     there = whole.mask.unsqueeze(-1)

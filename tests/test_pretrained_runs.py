@@ -88,8 +88,7 @@ def test_nothing_that_can_be_tuned_is_an_error() -> None:
         fit({"it": {"kind": "fused", "tune": {"method": "full"}}})
 
 
-def test_presets_do_without_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "available", lambda modality: False)
+def test_presets_do_without_what_is_not_installed() -> None:
     said = Said()
     run = fit(
         {"it": {"kind": "fused", "encoder": "auto", "tune": {"method": "full"}}, "lin": {"kind": "linear", "encoder": "auto"}},
@@ -99,8 +98,9 @@ def test_presets_do_without_what_is_not_installed(monkeypatch: pytest.MonkeyPatc
     assert not any(line.startswith("encoder of") for line in said.lines)
 
 
-@pytest.mark.skipif(not shipped.available("text"), reason="the extra shipped is not installed")
-def test_validation_decides_between_descriptor_and_pretrained() -> None:
+@pytest.mark.skipif(bool(shipped.missing("all-minilm-l6-v2")), reason="the extra shipped is not installed")
+def test_validation_decides_between_descriptor_and_pretrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "available", lambda modality: modality == "text")
     said = Said()
     run = fit({"lin": {"kind": "linear", "encoder": "auto"}}, said)
     (line,) = [line for line in said.lines if line.startswith("encoder of note")]
@@ -110,7 +110,7 @@ def test_validation_decides_between_descriptor_and_pretrained() -> None:
     assert run.predictors["lin"].settled().encoders["note"]["kind"] == logged["kind"]
 
 
-@pytest.mark.skipif(not shipped.available("text"), reason="the extra shipped is not installed")
+@pytest.mark.skipif(bool(shipped.missing("all-minilm-l6-v2")), reason="the extra shipped is not installed")
 @pytest.mark.parametrize("name", list(shipped.SHIPPED))
 def test_shipped_weights_are_where_they_should_be(name: str) -> None:
     assert shipped.missing(name) == ()
