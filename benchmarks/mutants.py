@@ -179,7 +179,7 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "",
         f"Bar: {MUTANTS:,} mutants a reader without a crash, a hang of {DEADLINE:.0f} s, {MEMORY >> 20} MiB more memory,",
         "or an error that is not ours. What was not read was refused, or is missing with a reason. The three failures of `run`",
-        "were numbers that overflow; they are mended since, and it was not measured again.",
+        "(numbers that overflow) are mended: those mutants, tried again, are refused. All 100,000 were not run again.",
     ]
     lines += ["", "| reader | mutants | read | failed | seconds |", "| --- |" + " --- |" * 4]
     for name, one in item["found"].items():

@@ -201,6 +201,7 @@ WRONG = [
     ("threshold", 0, np.nan, "'threshold'"),
     ("value", 1, np.inf, "'value'"),
     ("value", 1, np.nan, "'value'"),
+    ("value", 1, np.array([0x7FF0000000000001]).view(np.float64)[0], "'value'"),  # a NaN that warns when it is added
     ("value", slice(None), 1e308, "'value'"),
     ("baseline", 0, -np.inf, "'value'"),
     ("bitset", 2, 1, "'bitset'"),

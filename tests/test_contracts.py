@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import itertools
+import shutil
 import tempfile
 from collections.abc import Mapping
 from functools import cache
@@ -221,7 +223,9 @@ def encoders() -> list[tuple[str, str]]:
 @cache
 def tiny(modality: str) -> Path:
     """A folder with a small pretrained model."""
-    return saved({"text": "bert", "image": "vit", "audio": "wav2vec2"}[modality], Path(tempfile.mkdtemp(prefix="tiny-")))
+    folder = Path(tempfile.mkdtemp(prefix="tiny-"))
+    atexit.register(shutil.rmtree, folder)
+    return saved({"text": "bert", "image": "vit", "audio": "wav2vec2"}[modality], folder)
 
 
 def new_encoder(name: str, kind: str) -> Encoder:

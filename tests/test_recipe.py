@@ -343,3 +343,8 @@ def test_what_pyyaml_stumbles_over_is_no_valid_yaml(text: str, tmp_path: Path) -
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(ConsilienceError):
         make_recipe("y", file=tmp_path / "r.yaml")
+
+
+def test_a_cell_may_not_take_longer_than_a_day() -> None:
+    with pytest.raises(ConsilienceError, match=r"limits\.isolate"):  # a timer cannot wait for 1e300 seconds
+        make_recipe("y", settings=[{"limits": {"isolate": 1e300}}])

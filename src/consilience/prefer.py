@@ -37,7 +37,8 @@ def prefer(
     found = {}
     for item in view.schema.inputs:
         configs = [choice.config for choice in predictors.values() if isinstance(choice.config, Predictor.Config)]
-        if has_pretrained(item) and any(_open(config, item) for config in configs):
+        there = [view.present(rows, (item.name,))[item.name].any() for rows in (train, valid)]
+        if has_pretrained(item) and all(there) and any(_open(config, item) for config in configs):
             losses = {kind: _loss(kind, item, view, train, valid, context, budget) for kind in ("descriptor", PRETRAINED)}
             found[item.name] = Preference(min(losses, key=lambda kind: losses[kind]), losses)
             said = ", ".join(f"{kind} {loss:.4f}" for kind, loss in losses.items())
@@ -76,8 +77,6 @@ def _loss(kind: str, item: Input, view: View, train: np.ndarray, valid: np.ndarr
     for part, balance in ((rows, True), (held_out, False)):
         here = view.present(part, (item.name,))
         part = part[here[item.name]]
-        if not len(part):
-            return float("inf")
         made = labelled(view, part, context.task, balance=balance)
         if balance:
             features.fit(view, part, context.seed)

@@ -231,6 +231,23 @@ def test_an_encoder_sees_each_cell_once_in_batches_of_one_shape() -> None:
     assert same.shapes == []
 
 
+def test_variations_are_the_same_wherever_a_sample_stands() -> None:
+    texts = ["aa bbb c dddd", "aa bbb c dddd", "ee f", None]
+    view, encoder = make(note=texts), Words()
+    plain = view.tokens(encoder, "note", rows(0, 1, 2, 3))
+    none = view.tokens(encoder, "note", rows(0, 1, 2, 3), np.zeros(4, int))
+    assert torch.equal(none.values, plain.values) and torch.equal(none.mask, plain.mask)
+    numbers = np.arange(1, 30)
+    first, second = (view.tokens(encoder, "note", np.full(29, row), numbers) for row in (0, 1))
+    assert torch.equal(first.values, second.values) and torch.equal(first.mask, second.mask)
+    assert (first.mask.sum(1) < 4).any(), "a word is left out now and then"
+    mixed = view.tokens(encoder, "note", rows(2, 0, 3, 0), np.array([0, 0, 5, 7]))
+    assert mixed.mask.sum(1).tolist()[:3] == [2, 4, 0]
+    assert torch.equal(mixed.values[1], plain.values[0])
+    alone = view.tokens(encoder, "note", rows(0), np.array([7]))
+    assert torch.equal(mixed.values[3][mixed.mask[3]], alone.values[0][alone.mask[0]])
+
+
 def test_another_encoder_gets_tokens_of_its_own() -> None:
     view = make(note=["ab"])
     assert view.tokens(Words(), "note", rows(0)).values[0, 0, 0] == 2.0

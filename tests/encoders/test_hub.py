@@ -336,3 +336,41 @@ def test_numbers_that_half_precision_cannot_hold_are_an_error(folders: Mapping[s
             encode(encoder, [item])
     finally:
         weights.copy_(before)
+
+
+def test_a_filter_that_is_not_known_is_an_error(folders: Mapping[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(folders["vit"], folder)
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "resample": 1}))
+    with pytest.raises(ConsilienceError, match="resizes by Pillow's filter 1"):
+        make("image", folder)
+
+
+def test_what_the_library_shows_is_as_before(folders: Mapping[str, Path], tmp_path: Path) -> None:
+    logging = hf.utils.logging
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_info()
+    logging.enable_progress_bar()
+    try:
+        shutil.copytree(folders["bert"], tmp_path / "model")
+        hub.opened("text", str(tmp_path / "model"), None)
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.INFO, True)
+    finally:
+        logging.set_verbosity(before[0])
+        (logging.enable_progress_bar if before[1] else logging.disable_progress_bar)()
+
+
+@pytest.mark.parametrize("family", ["bert", "vit", "wav2vec2"])
+def test_threads_change_no_bits(family: str, folders: Mapping[str, Path]) -> None:
+    modality = FAMILIES[family][0]
+    encoder, before = make(modality, folders[family]), torch.get_num_threads()
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            found.append(encoded(encoder, samples(modality) * 3))
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))

@@ -19,6 +19,7 @@ from consilience.pipeline import generator, make_predictors, refit
 from consilience.predictors.base import Predictor
 from consilience.progress import Budget, Silent
 from consilience.recipe import make_recipe
+from consilience.types import State
 
 NETWORKS = ("fused", "concat", "scratch")
 NAMES = (*NETWORKS, "linear", "stack", "trees", "single.photo", "single.note", "single.tabular")
@@ -161,6 +162,15 @@ def parts(it: Any) -> Iterator[str]:
     """The part of each row, so that another table is cut in the same way."""
     names = dict.fromkeys(it.splits.train.tolist(), "train") | dict.fromkeys(it.splits.valid.tolist(), "valid")
     return (names.get(row, "test") for row in range(120))
+
+
+@pytest.mark.parametrize("scale", [-1.0, 1e11, 1e300, float("inf")])
+def test_scales_of_a_stack_that_overflow_are_damage(scale: float, trained: Any) -> None:
+    it = trained("three")
+    state = it.predictors["stack"].kept()
+    json = {**state.json, "state": {**state.json["state"], "scale": dict.fromkeys(it.schema.names, scale)}}
+    with pytest.raises(ConsilienceError, match="the scales of a stack are damaged"):
+        type(it.predictors["stack"]).taken(State(json, state.arrays), it.schema, it.task)
 
 
 @pytest.mark.parametrize("lacking", ["train", "valid", "train and valid"])

@@ -80,6 +80,13 @@ def test_the_number_is_doubled_where_memory_runs_out(error: Exception) -> None:
     assert said.lines == [f"  out of memory: steps of 4 rows in {count} pieces from here on" for count in (2, 4)]
 
 
+def test_a_step_that_was_made_ahead_is_cut_before_it_is_tried() -> None:
+    pieces, tried = Pieces(2, Silent()), []
+    run(pieces, 1, lambda rows: tried.append(rows))
+    assert tried == [2, 2]
+    assert pieces.count == 2
+
+
 def test_says_that_a_row_is_too_much() -> None:
     with pytest.raises(ConsilienceError, match="not enough memory to train on one row at a time"):
         run(Pieces(1, Silent()), 1, lambda rows: torch.OutOfMemoryError("no"))

@@ -11,7 +11,6 @@ What is kept of a folder (`about`): the configuration of the part, the tokenizer
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,13 +47,11 @@ _FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 def transformers() -> Any:
     """The library. Raises ConsilienceError where it is not installed."""
     try:
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         import transformers as found
     except ImportError as error:
         raise fail(
             f"pretrained encoders need transformers, which cannot be loaded: {error}", do="pip install consilience[hub]"
         ) from None
-    found.utils.logging.disable_progress_bar()
     return found
 
 
@@ -142,7 +139,8 @@ def empty(about: Mapping[str, Any]) -> nn.Module:
             return getattr(library, f"Clap{name}Model")(config)
         if (part, kind) == ("encoder", "t5"):
             return library.T5EncoderModel(library.T5Config.from_dict(described)).encoder
-        return library.AutoModel.from_config(library.AutoConfig.for_model(model_type, **described))
+        config = library.AutoConfig.for_model(model_type, **described)
+        return library.AutoModel.from_config(config, trust_remote_code=False)
 
 
 def _config(config: Any) -> dict[str, Any]:
@@ -177,7 +175,11 @@ _PREPARED = {"text": _tokenizer, "image": _pictures, "audio": _sounds}
 
 @contextmanager
 def _plain(what: Path | str) -> Iterator[None]:
-    """What the library raises and warns of, as errors that say where."""
+    """What the library raises, as errors that say where; what it shows and warns of is left out meanwhile."""
+    logging = transformers().utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -190,6 +192,10 @@ def _plain(what: Path | str) -> Iterator[None]:
             "a model of a kind that transformers knows, in safetensors, without code of its own",
             "check the folder",
         ) from None
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _line(error: Exception) -> str:

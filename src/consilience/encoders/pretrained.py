@@ -1,7 +1,7 @@
 """What pretrained encoders of all modalities share: frozen weights, which layer is read, and how its tokens are reduced.
 
 A frozen encoder sees each cell once; what it returns is stored. So it is run in batches that hold no padding to speak of, in as
-many threads as there are cores, and its tokens are rounded to half precision, which halves the store and costs no accuracy.
+many threads as there are cores, and its tokens are rounded to half precision, which halves the store.
 `tuned` gives an encoder with weights of its own, that learn.
 """
 
@@ -18,6 +18,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from consilience.encoders import hub, shipped
 from consilience.encoders.base import Encoder
 from consilience.encoders.weights import Weights, restored
 from consilience.errors import fail
@@ -65,17 +66,23 @@ class Pretrained(Encoder):
     def weights(self) -> Weights:
         """Opened when they are first needed."""
         if self._weights is None:
-            self.adopt(self.open())
+            self.open()
         assert self._weights is not None
         return self._weights
 
-    @abstractmethod
-    def open(self) -> Weights:
-        """The weights that the configuration names. Raises ConsilienceError where they cannot be had."""
+    def open(self) -> None:
+        """Take the weights that the configuration names. Raises ConsilienceError where they cannot be had."""
+        model, revision = self.options.model, self.options.revision
+        name = shipped.chosen(self.modality, model, revision)
+        self.adopt(hub.opened(self.modality, str(model), revision) if name is None else self.shipped(name))
 
     @abstractmethod
+    def shipped(self, name: str) -> Weights:
+        """The weights of a shipped encoder of this modality. Raises ConsilienceError where they cannot be had."""
+
     def empty(self, about: Mapping[str, Any]) -> nn.Module:
-        """A module to be filled."""
+        """A module to be filled; this one is for models of `transformers`."""
+        return hub.empty(about)
 
     @abstractmethod
     def prepares(self, about: Mapping[str, Any]) -> None:
@@ -98,7 +105,7 @@ class Pretrained(Encoder):
     def ready(self) -> None:
         """Open the weights, where nobody has described them yet."""
         if not self._described:
-            assert self.weights
+            self.open()
 
     def check_layer(self, layers: int) -> None:
         """Raise ConsilienceError where the configuration asks for a layer that the model does not have."""
@@ -112,7 +119,7 @@ class Pretrained(Encoder):
     def fit(self, samples: Sequence[Sample], rng: np.random.Generator) -> None:
         """Open the weights; nothing is learned of samples."""
         del samples, rng
-        assert self.weights
+        self.ready()
 
     def forward(self, batch: dict[str, Tensor]) -> Tokens:
         """[B, N, D], float16 or float32 by `precision`. Raises ConsilienceError where half precision cannot hold a value."""

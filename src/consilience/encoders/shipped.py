@@ -16,6 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 from consilience.errors import fail
 
@@ -52,6 +56,33 @@ SHIPPED: Mapping[str, Shipped] = {
 
 DEFAULT = {"text": "all-minilm-l6-v2", "image": "efficientnet-lite0", "audio": "speech"}
 """What is meant where no model is named."""
+
+
+def chosen(modality: str, model: str | None, revision: str | None) -> str | None:
+    """The shipped encoder that `model` means for a modality; None where it means a folder or a hub name.
+
+    Raises ConsilienceError where it reads another modality, and where a revision stands beside it.
+    """
+    name = DEFAULT[modality] if model is None else model
+    if name not in SHIPPED:
+        return None
+    if SHIPPED[name].modality != modality:
+        own = [other for other, about in SHIPPED.items() if about.modality == modality]
+        raise fail(
+            f"the encoder {name} reads {SHIPPED[name].modality}, and is chosen for {modality}", f"one of {', '.join(own)}"
+        )
+    if revision is not None:
+        raise fail(f"{name} is a shipped encoder, and a revision is given", "a revision of hub names only", "leave it away")
+    return name
+
+
+def tensors(name: str, numbers: bool = False) -> Any:
+    """What the file of a shipped encoder holds; nothing in it is executed. `numbers`: numpy's own numbers stand in it too."""
+    scalar: Any = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]
+    allowed = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds] if numbers else []
+    with torch.serialization.safe_globals(allowed):
+        return torch.load(place(name), map_location="cpu", weights_only=True)
 
 
 def missing(name: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ together needs no validation.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -143,6 +143,10 @@ class Predictor(ABC):
     def settled(self) -> Config:
         """The configuration with everything that `fit` chose filled in."""
 
+    def encoded_by(self) -> Mapping[str, Encoder]:
+        """The encoders whose stored tokens `raw` asks for, by input."""
+        return {}
+
     @abstractmethod
     def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
         """Raw [R, K] of rows that each have one of `inputs` at least. R is CHUNK always."""
@@ -150,6 +154,9 @@ class Predictor(ABC):
     def scores(self, view: View, rows: np.ndarray, task: Task, present: Present | None = None) -> np.ndarray:
         """Scores [R, C]; the prior where none of the predictor's inputs is present."""
         here = self.present(view, rows, present)
+        for name, encoder in self.encoded_by().items():
+            if encoder.heavy:  # all at once, so that batches of one length fill up, and threads have work
+                view.encoded(encoder, name, rows[here[name]])
         scores = np.tile(task.prior(), (len(rows), 1))
         some = np.flatnonzero(np.stack(list(here.values())).any(0))
         with one_thread():  # how threads share out the rows of a chunk shows in the last bits

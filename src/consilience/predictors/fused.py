@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from consilience import component
 from consilience.component import chosen
 from consilience.data.loader import make_batch
 from consilience.data.view import Present, View
+from consilience.encoders.base import Encoder
 from consilience.errors import fail
 from consilience.fusions.base import Fusion
 from consilience.metrics import GREATER_IS_BETTER, Estimate, paired_difference
@@ -24,6 +26,18 @@ from consilience.train.loop import Train, best_epoch, train_network
 from consilience.train.threads import one_thread
 from consilience.train.tune import Tune, begin, carry_over, rates, tuned
 from consilience.types import Schema, State
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """What `fit` was asked for."""
+
+    view: View
+    train: np.ndarray
+    valid: np.ndarray | None
+    context: Context
+    rng: np.random.Generator
+    budget: Budget
 
 
 class Fused(Predictor):
@@ -79,72 +93,73 @@ class Fused(Predictor):
         budget: Budget,
     ) -> None:
         self.device, self.network, self.history = budget.device, None, []
-        small = budget.device == "cpu" and all(encoder.frozen for encoder in self.encoders.values())
-        with one_thread(small), torch.random.fork_rng():
+        self.epochs = self.tuned = None
+        case, method = _Fit(view, train, valid, context, rng, budget), self.options.tune.method
+        with torch.random.fork_rng():
             torch.manual_seed(int(rng.integers(2**63)))
             # Made anew, so that their first weights come from the seed.
             self.encoders = {name: make_encoder(self.options, self.schema[name]) for name in self.inputs}
-            fit_encoders(self.encoders, view, train, context.seed)
-            rows = train if valid is None else np.union1d(train, valid)
-            for name, encoder in self.encoders.items():
-                if encoder.heavy and encoder.frozen and self.options.tune.method in ("frozen", "head-then-tune"):
-                    view.encoded(encoder, name, rows)  # at once, so that batches of one length fill up
-            if self.options.tune.method in ("frozen", "head-then-tune"):
-                self.epochs = self._train(view, train, valid, context, rng, budget, self.options.train, {})
-            if self.options.tune.method != "frozen":
-                self._tune(view, train, valid, context, rng, budget)
+            small = budget.device == "cpu" and all(encoder.frozen for encoder in self.encoders.values())
+            with one_thread(small):
+                fit_encoders(self.encoders, view, train, context.seed)
+            if method in ("frozen", "head-then-tune"):
+                self._encode(case, self.options.train)
+                with one_thread(small):
+                    self.epochs = self._train(case, self.options.train, {})
+            if method != "frozen":
+                self._tune(case)
 
-    def _train(
-        self,
-        view: View,
-        train: np.ndarray,
-        valid: np.ndarray | None,
-        context: Context,
-        rng: np.random.Generator,
-        budget: Budget,
-        config: Train,
-        rates: Mapping[str, float],
-    ) -> int:
+    def _encode(self, case: _Fit, config: Train) -> None:
+        """Encode what a training will ask of heavy frozen encoders: in its batches they would have one thread."""
+        rows = case.train if case.valid is None else np.union1d(case.train, case.valid)
+        views = config.views if config.augment else 0
+        for name, encoder in self.encoders.items():
+            if encoder.heavy and encoder.frozen:
+                case.view.encoded(encoder, name, rows)
+                for variation in range(1, views + 1):
+                    case.view.encoded(encoder, name, case.train, variation)
+
+    def _train(self, case: _Fit, config: Train, rates: Mapping[str, float]) -> int:
         """Train a network of the encoders as they are; the best epoch."""
+        context, device = case.context, case.budget.device
         if self.network is None:
             self.network = self._network(context.task)
-        network = self.network.to(budget.device)
-        validate = None if valid is None else self._validation(view, valid, context)
+        network = self.network.to(device)
+        validate = None if case.valid is None else self._validation(case.view, case.valid, context)
         label = "fused" if len(self.inputs) > 1 else next(iter(self.inputs))
-        history = train_network(network, view, train, context.task, config, rng, budget, label, validate, rates)
+        history = train_network(
+            network, case.view, case.train, context.task, config, case.rng, case.budget, label, validate, rates
+        )
         self.history += [
             {"epoch": item.epoch, "loss": item.loss, "metric": None if item.metric is None else context.shown(item.metric)}
             for item in history
         ]
         return best_epoch(history)
 
-    def _tune(
-        self,
-        view: View,
-        train: np.ndarray,
-        valid: np.ndarray | None,
-        context: Context,
-        rng: np.random.Generator,
-        budget: Budget,
-    ) -> None:
-        """Let the encoders learn, from what was trained before; that is taken back where it is as good within noise."""
+    def _tune(self, case: _Fit) -> None:
+        """Let the encoders learn, from what was trained before; that is taken back where it is as good within noise, and where
+        a person interrupts before there is anything better.
+        """
         options, before, frozen = self.options.tune, self.network, self.encoders
+        view, valid, context = case.view, case.valid, case.context
         probed = None if before is None or valid is None else self.scores(view, valid, context.task)
         self.encoders = tuned(frozen, options)
         begin(self.encoders)
         self.network = self._network(context.task)
         if before is not None:
             carry_over(before, self.network)
-        own = budget.below("tune")
-        self.tuned = self._train(view, train, valid, context, rng, own, options.train, rates(self.network, options))
-        if probed is None or valid is None or budget.stop.is_set():
-            return
-        gain = self._gain(view, valid, context, probed)
-        if gain.low > 0:
-            return
-        budget.progress.say(
-            f"  tuning gained {gain.value:.4f} [{gain.low:.4f}, {gain.high:.4f}] in {context.task.proper}: not kept"
-        )
+        self._encode(case, options.train)
+        with case.budget.interruptible(lambda: before is not None):
+            below = replace(case, budget=case.budget.below("tune"))
+            self.tuned = self._train(below, options.train, rates(self.network, options))
+        if self.tuned is not None:
+            if probed is None or valid is None or case.budget.stop.is_set():
+                return
+            gain = self._gain(view, valid, context, probed)
+            if gain.low > 0:
+                return
+            found = f"{gain.value:.4f} [{gain.low:.4f}, {gain.high:.4f}] in {context.task.proper}"
+            case.budget.progress.say(f"  tuning gained {found}: not kept")
         self.encoders, self.network, self.tuned = frozen, before, None
 
     def _gain(self, view: View, valid: np.ndarray, context: Context, probed: np.ndarray) -> Estimate:
@@ -181,11 +196,8 @@ class Fused(Predictor):
         changed = {"method": "frozen"} if self.tuned is None else stopped
         return options.model_copy(update={"tune": options.tune.model_copy(update=changed)})
 
-    def scores(self, view: View, rows: np.ndarray, task: Task, present: Present | None = None) -> np.ndarray:
-        for name, encoder in self.encoders.items():
-            if encoder.heavy:  # at once, so that batches of one length fill up
-                view.encoded(encoder, name, rows if present is None else rows[present[name]])
-        return super().scores(view, rows, task, present)
+    def encoded_by(self) -> Mapping[str, Encoder]:
+        return self.encoders
 
     def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
         assert self.network is not None, "fit or restore first"

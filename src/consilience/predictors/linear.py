@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from pydantic import Field
 
 from consilience.data.view import Present, View
+from consilience.encoders.base import Encoder
 from consilience.predictors.base import Context, Predictor, fitted_on, make_encoder
 from consilience.progress import Budget
 from consilience.tasks.base import Task
@@ -52,6 +55,9 @@ class Linear(Predictor):
 
     def settled(self) -> Config:
         return self.options.model_copy(update={"strength": self.strength})
+
+    def encoded_by(self) -> Mapping[str, Encoder]:
+        return self.features.encoders
 
     def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
         return self.model.raw(self.features.matrix(view, rows, present))

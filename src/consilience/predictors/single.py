@@ -5,6 +5,7 @@ The entry `single` of a recipe stands for one predictor an input, named `single.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydantic import Field, model_validator
 
 from consilience import component
 from consilience.data.view import Present, View
+from consilience.encoders.base import Encoder
 from consilience.predictors.base import Context, Predictor
 from consilience.progress import Budget
 from consilience.tasks.base import Task
@@ -65,6 +67,9 @@ class Single(Predictor):
         inner = self.model.settled().model_dump(mode="json")
         kept = {key: value for key, value in inner.items() if key not in ("inputs", "encoder", "encoders")}
         return self.options.model_copy(update={"options": kept})
+
+    def encoded_by(self) -> Mapping[str, Encoder]:
+        return self.model.encoded_by()
 
     def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
         return self.model.raw(view, rows, present)

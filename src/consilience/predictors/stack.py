@@ -14,11 +14,12 @@ import numpy as np
 from pydantic import Field
 
 from consilience.data.view import Present, View
+from consilience.encoders.base import Encoder
 from consilience.errors import fail
 from consilience.predictors.base import Context, Predictor, fitted_on, make_encoder
 from consilience.progress import Budget
 from consilience.tasks.base import Task
-from consilience.train.features import MOST_SCALE, Features, part
+from consilience.train.features import Features, part
 from consilience.train.linear import Linear, checked, choose_linear, fit_linear
 from consilience.train.stacking import Scorers, labelled
 from consilience.types import Schema, State
@@ -72,6 +73,9 @@ class Stack(Predictor):
     def settled(self) -> Config:
         return self.options.model_copy(update={"strength": self.strength, "strengths": self.scorers.strengths})
 
+    def encoded_by(self) -> Mapping[str, Encoder]:
+        return self.scorers.encoders
+
     def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
         return self.model.raw(self._matrix(self.scorers.scores(view, rows, present)))
 
@@ -85,7 +89,7 @@ class Stack(Predictor):
     def restore(self, state: State, task: Task) -> None:
         self.scorers.restore(State(state.json.get("scorers", {}), part(state.arrays, "scorers")), task)
         self.scale = dict(state.json.get("scale", {}))
-        sound = all(isinstance(value, float) and 0 <= value <= MOST_SCALE for value in self.scale.values())
+        sound = all(isinstance(value, float) and 0 <= value <= 1e10 for value in self.scale.values())
         if set(self.scale) != set(self.inputs) or not sound:
             raise fail("the scales of a stack are damaged", "a number for every input", "train the run again")
         width = len(self.inputs) * (task.outputs + 1)

@@ -102,6 +102,9 @@ class Trees(Predictor):
     def settled(self) -> Config:
         return self.options.model_copy(update={"stop": self.rounds, "strengths": self.scorers.strengths})
 
+    def encoded_by(self) -> Mapping[str, Encoder]:
+        return self.scorers.encoders
+
     def raw(self, view: View, rows: np.ndarray, present: Present) -> np.ndarray:
         assert self.boosted is not None, "fit or restore first"
         raw = self.boosted.raw(self._matrix(view, rows, present, self.scorers.scores(view, rows, present)))

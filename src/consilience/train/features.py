@@ -84,7 +84,7 @@ def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]
     return {key[len(prefix) + 1 :]: value for key, value in arrays.items() if key.startswith(f"{prefix}/")}
 
 
-MOST_SCALE = 1e100
+_MOST = 1e100
 """Larger scales are damage: products with them would be no numbers."""
 
 
@@ -146,11 +146,11 @@ class Features:
         for name, encoder in self.encoders.items():
             width = encoder.width if encoder.length == 1 else 2 * encoder.width
             mean, scale = self.mean.get(name), self.scale.get(name)
-            sound = mean is not None and mean.shape == (width,) and bool((np.abs(mean.astype(np.float64)) <= MOST_SCALE).all())
+            sound = mean is not None and mean.shape == (width,) and bool((np.abs(mean.astype(np.float64)) <= _MOST).all())
             if (
                 not sound
                 or not isinstance(scale, float)
-                or not abs(scale) <= MOST_SCALE
+                or not abs(scale) <= _MOST
                 or not isinstance(self.gaps.get(name), bool)
             ):
                 raise fail(f"the scaling of {name} is damaged", f"{width} finite numbers", "train the run again")

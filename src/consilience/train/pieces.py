@@ -39,6 +39,8 @@ class Pieces:
         backward: Callable[[Batch, float], Tensor],
     ) -> Tensor:
         """The loss of a step, its gradient in the parameters. Raises ConsilienceError where one row is too much."""
+        if len(step.batches) < min(self.count, len(step.rows)):  # made ahead, before memory ran out
+            step = step.again(self.count)
         while True:
             optimizer.zero_grad(set_to_none=True)
             try:

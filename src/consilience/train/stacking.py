@@ -14,6 +14,7 @@ import numpy as np
 from consilience.data.split import kfold
 from consilience.data.store import digest
 from consilience.data.view import Present, View
+from consilience.encoders.base import Encoder
 from consilience.tasks.base import Task
 from consilience.train.features import Features, part
 from consilience.train.linear import Linear, checked, choose_linear, fit_linear
@@ -44,6 +45,11 @@ class Scorers:
         self.strengths = dict(strengths)
         self.models: dict[str, Linear] = {}
         self.link = ""
+
+    @property
+    def encoders(self) -> dict[str, Encoder]:
+        """The encoder of each input."""
+        return {name: features.encoders[name] for name, features in self.features.items()}
 
     def fit(self, view: View, train: Rows, valid: Rows | None, task: Task, folds: int, seed: int) -> dict[str, np.ndarray]:
         """Fit every model on all of `train`; per input the out-of-fold scores [R, K] of its rows, NaN where missing.

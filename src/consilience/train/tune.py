@@ -61,7 +61,8 @@ def rates(network: Network, config: Tune) -> dict[str, float]:
 def carry_over(before: Network, after: Network) -> None:
     """Give a network what another has learned beside its encoders."""
     learned = {name: value for name, value in before.state_dict().items() if not name.startswith("encoders.")}
-    after.load_state_dict(learned, strict=False)
+    found = after.load_state_dict(learned, strict=False)
+    assert not found.unexpected_keys, "the networks differ beside their encoders"
     # Encoders that were trained from nothing go on from where they are; the others have other parameters now.
     for name, encoder in zip(after.names, after.encoders, strict=True):
         old = before.encoders[before.names.index(name)]

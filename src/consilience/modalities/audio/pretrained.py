@@ -49,16 +49,11 @@ class Pretrained(Base):
 
     modality: ClassVar[str] = "audio"
 
-    def open(self) -> Weights:
-        model = self.options.model or shipped.DEFAULT["audio"]
-        if model == "speech":
-            return speech()
-        if model == "sounds":
-            return held(*sounds())
-        return hub.opened("audio", model, self.options.revision)
+    def shipped(self, name: str) -> Weights:
+        return speech() if name == "speech" else held(*sounds())
 
     def empty(self, about: Mapping[str, Any]) -> nn.Module:
-        return sounds_module() if about.get("source") == "sounds" else hub.empty(about)
+        return sounds_module() if about.get("source") == "sounds" else super().empty(about)
 
     def prepares(self, about: Mapping[str, Any]) -> None:
         config = about["config"]

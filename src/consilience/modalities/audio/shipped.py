@@ -75,18 +75,10 @@ def speech_tokens(module: nn.Module, batch: dict[str, Tensor]) -> Tokens:
 
 def sounds() -> tuple[dict[str, Any], nn.Module]:
     module = sounds_module()
-    path = shipped.place("sounds")
-    with torch.serialization.safe_globals(_numbers()):
-        kept, _ = torch.load(path, map_location="cpu", weights_only=True)
+    kept, _ = shipped.tensors("sounds", numbers=True)
     head = "embedding_net."
     module.load_state_dict({name[len(head) :]: value for name, value in kept.items() if name.startswith(head)})
     return {"source": "sounds", "config": {"hidden_size": 512}, "prepared": {"rate": SOUNDS_RATE}}, module
-
-
-def _numbers() -> list[Any]:
-    """What numpy's own numbers are pickled by, under the names of old and new versions."""
-    scalar: Any = np._core.multiarray.scalar  # type: ignore[attr-defined]
-    return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *(type(np.dtype(kind)) for kind in ("f8", "i8", "f4"))]
 
 
 def sounds_module() -> nn.Module:

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from consilience.encoders import hub, shipped
+from consilience.encoders import shipped
 from consilience.encoders.pretrained import Pretrained as Base
 from consilience.encoders.pretrained import pooled
 from consilience.encoders.weights import Weights, held
+from consilience.errors import fail
 from consilience.modalities.image import Picture
 from consilience.types import Sample, Tokens
 
@@ -35,25 +36,27 @@ class Pretrained(Base):
 
     modality: ClassVar[str] = "image"
 
-    def open(self) -> Weights:
-        model = self.options.model or shipped.DEFAULT["image"]
-        if model == _LITE:
-            return held(*_lite())
-        return hub.opened("image", model, self.options.revision)
+    def shipped(self, name: str) -> Weights:
+        assert name == _LITE
+        return held(*_lite())
 
     def empty(self, about: Mapping[str, Any]) -> nn.Module:
-        return _lite_module() if about.get("source") == _LITE else hub.empty(about)
+        return _lite_module() if about.get("source") == _LITE else super().empty(about)
 
     def prepares(self, about: Mapping[str, Any]) -> None:
         config, prepared = about["config"], about["prepared"]
         self.lite = about.get("source") == _LITE
-        self.resize = bool(prepared.get("do_resize", True))
         self.scale = _size(prepared.get("size", config.get("image_size", 224)))
         crop = prepared.get("crop_size") if prepared.get("do_center_crop", "crop_size" in prepared) else None
         self.crop = _size(crop)[0] if crop is not None else None
+        self.resize = bool(prepared.get("do_resize", True)) or self.crop is None  # a batch has one shape
         if self.scale[1] is not None and self.crop is None:  # pictures of all shapes would be batches of all shapes
             self.scale = ((self.scale[1], self.scale[1]), None)
-        self.mode = _MODES.get(int(prepared.get("resample") or 2), "bilinear")
+        filtered = prepared.get("resample", 2)
+        if filtered not in _MODES:
+            known = ", ".join(f"{number} ({name})" for number, name in _MODES.items())
+            raise fail(f"the model of {self.input.name} resizes by Pillow's filter {filtered}", known, "choose another model")
+        self.mode = _MODES[filtered]
         factor = float(prepared.get("rescale_factor", 1 / 255)) if prepared.get("do_rescale", True) else 1.0
         normal = bool(prepared.get("do_normalize", True))
         mean, deviation = (
@@ -156,9 +159,7 @@ def _widths(config: Mapping[str, Any]) -> list[int]:
 
 def _lite() -> tuple[dict[str, Any], nn.Module]:
     """EfficientNet-Lite0 (Tan and Le 2019, without squeeze and excitation) as its package holds it."""
-    path = shipped.place(_LITE)
-    module = _lite_module()
-    kept = torch.load(path, map_location="cpu", weights_only=True)
+    module, kept = _lite_module(), shipped.tensors(_LITE)
     module.load_state_dict({name: value for name, value in kept.items() if not name.startswith("_fc.")})
     blocks: Any = module._blocks
     about = {

@@ -38,14 +38,8 @@ class Pretrained(Base):
     modality = "text"
     span = 1920
 
-    def open(self) -> Weights:
-        model = self.options.model or shipped.DEFAULT["text"]
-        if model in shipped.SHIPPED:
-            return hub.opened("text", str(shipped.place(model)), None)
-        return hub.opened("text", model, self.options.revision)
-
-    def empty(self, about: Mapping[str, Any]) -> nn.Module:
-        return hub.empty(about)
+    def shipped(self, name: str) -> Weights:
+        return hub.opened("text", str(shipped.place(name)), None)
 
     def prepares(self, about: Mapping[str, Any]) -> None:
         from tokenizers import Tokenizer
