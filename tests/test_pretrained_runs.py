@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -216,3 +217,28 @@ def test_an_input_that_a_part_lacks_is_not_compared(monkeypatch: pytest.MonkeyPa
     said = Said()
     pipeline.fit(made, "sick", preset="fast", settings=settings, progress=said)
     assert not any(line.startswith("encoder of") for line in said.lines)
+
+
+def test_all_that_cannot_be_had_is_told_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consilience.predictors.linear.Linear.fit", lambda *args: pytest.fail("it was trained"))
+    one, two = ({"text": {"kind": "pretrained", "model": name}} for name in ("owner/one", "owner/two"))
+    with pytest.raises(ConsilienceError) as caught:
+        fit(
+            {
+                "first": {"kind": "linear"},
+                "a": {"kind": "linear", "encoders": one},
+                "b": {"kind": "stack", "encoders": one},
+                "c": {"kind": "single", "encoders": two},
+            }
+        )
+    assert [problem.found.split(" has no")[0] for problem in caught.value.problems] == [
+        "the hub name owner/one",
+        "the hub name owner/two",
+    ]
+
+
+def test_adapters_say_what_they_need_before_anything_is_trained(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    encoders = {"text": {"kind": "pretrained", "model": str(model)}}
+    with pytest.raises(ConsilienceError, match=r"tune\.method lora needs peft"):
+        fit({"it": {"kind": "fused", "encoders": encoders, "tune": {"method": "lora"}}})

@@ -69,6 +69,7 @@ def fit(
         raise fail("no target is named", "the column to predict", "say --target COLUMN, or set target in the recipe")
     table, view = opened(source, test, media_root, recipe)
     predictors = make_predictors(recipe, view.schema)
+    open_encoders(predictors)
     kind, task = make_task(recipe, view)
     splits = make_splits(view, recipe, task, len(view) - len(table))
     context = fit_task(view, splits, recipe, task)
@@ -194,6 +195,19 @@ def make_predictors(recipe: Recipe, schema: Schema) -> dict[str, Predictor]:
     if only not in made:
         raise fail(f"select.only names the predictor {only!r}", "a predictor of the recipe", nearest(only, made))
     return {only: made[only]}
+
+
+def open_encoders(predictors: Mapping[str, Predictor]) -> None:
+    """Open what encoders need, such as pretrained weights. Raises ConsilienceError with all that cannot be had."""
+    problems: list[Problem] = []
+    for predictor in predictors.values():
+        for encoder in predictor.encoded_by().values():
+            try:
+                encoder.open()
+            except ConsilienceError as error:
+                problems += [problem for problem in error.problems if problem not in problems]
+    if problems:
+        raise ConsilienceError(*problems)
 
 
 def entries(recipe: Recipe) -> Mapping[str, Choice]:

@@ -72,6 +72,12 @@ class Encoder(nn.Module, ABC):
         self.input = input
         self.config = config
 
+    def open(self) -> None:
+        """Open what it needs beside samples, so that what is lacking is told before anything is trained.
+
+        Raises ConsilienceError where something cannot be had.
+        """
+
     def fit(self, samples: Sequence[Sample], rng: np.random.Generator) -> None:
         """Learn vocabularies and scales from the samples of training rows. Makes the parameters that depend on them."""
 

@@ -66,12 +66,16 @@ class Pretrained(Encoder):
     def weights(self) -> Weights:
         """Opened when they are first needed."""
         if self._weights is None:
-            self.open()
+            self._take()
         assert self._weights is not None
         return self._weights
 
     def open(self) -> None:
-        """Take the weights that the configuration names. Raises ConsilienceError where they cannot be had."""
+        """Take the weights that the configuration names, where nobody has described others yet."""
+        if not self._described:
+            self._take()
+
+    def _take(self) -> None:
         model, revision = self.options.model, self.options.revision
         name = shipped.chosen(self.modality, model, revision)
         self.adopt(hub.opened(self.modality, str(model), revision) if name is None else self.shipped(name))
@@ -102,11 +106,6 @@ class Pretrained(Encoder):
         self.prepares(about)
         self._described = True
 
-    def ready(self) -> None:
-        """Open the weights, where nobody has described them yet."""
-        if not self._described:
-            self.open()
-
     def check_layer(self, layers: int) -> None:
         """Raise ConsilienceError where the configuration asks for a layer that the model does not have."""
         if self.options.layer > layers:
@@ -119,7 +118,7 @@ class Pretrained(Encoder):
     def fit(self, samples: Sequence[Sample], rng: np.random.Generator) -> None:
         """Open the weights; nothing is learned of samples."""
         del samples, rng
-        self.ready()
+        self.open()
 
     def forward(self, batch: dict[str, Tensor]) -> Tokens:
         """[B, N, D], float16 or float32 by `precision`. Raises ConsilienceError where half precision cannot hold a value."""

@@ -67,6 +67,9 @@ class SeveralEncoder(Encoder):
     def depths(self) -> Mapping[str, int]:
         return {f"inner.{name}": depth for name, depth in self.inner.depths().items()}
 
+    def open(self) -> None:
+        self.inner.open()
+
     def fit(self, samples: Sequence[Sample], rng: np.random.Generator) -> None:
         """Learn from the items of all rows alike: a row of many items counts as many."""
         self.inner.fit([item for sample in samples for item in _items(sample)], rng)

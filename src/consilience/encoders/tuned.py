@@ -27,6 +27,8 @@ class Tuned(Encoder):
 
     def __init__(self, inner: Pretrained, method: str, rank: int) -> None:
         super().__init__(config=inner.config, input=inner.input)
+        if method == "lora":
+            peft()
         self.inner = inner
         self.modality = inner.modality  # type: ignore[misc]
         self.span = inner.span  # type: ignore[misc]
@@ -101,17 +103,23 @@ class Tuned(Encoder):
         return adapted(module.requires_grad_(False), self.rank)
 
 
-def adapted(module: nn.Module, rank: int) -> nn.Module:
-    """A module whose linear layers and 1 x 1 convolutions have adapters of a rank. Raises ConsilienceError without peft."""
+def peft() -> Any:
+    """The library of adapters. Raises ConsilienceError where it is not installed."""
     try:
-        import peft
+        import peft as found
     except ImportError:
         raise fail("tune.method lora needs peft, which is not installed", do="pip install consilience[hub]") from None
+    return found
+
+
+def adapted(module: nn.Module, rank: int) -> nn.Module:
+    """A module whose linear layers and 1 x 1 convolutions have adapters of a rank."""
     named: list[str] = [name for name, part in module.named_modules() if _adaptable(part)]
     if not named:
         raise fail("this model has no linear layer to adapt", "one that can take adapters", "choose tune.method full")
-    config: Any = peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=named)
-    return peft.inject_adapter_in_model(config, module)
+    library = peft()
+    config = library.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=named)
+    return library.inject_adapter_in_model(config, module)
 
 
 def _adaptable(part: nn.Module) -> bool:

@@ -73,7 +73,8 @@ class Fused(Predictor):
         Raises ConsilienceError where the recipe names other encoders to tune.
         """
         made = cls(config=config, schema=schema)
-        if not config.learns or any(encoder.tuned("full", 1) is not encoder for encoder in made.encoders.values()):
+        method, rank = config.tune.method, config.tune.rank
+        if not config.learns or any(encoder.tuned(method, rank) is not encoder for encoder in made.encoders.values()):
             return {name: made}
         if config.encoder == AUTO or AUTO in map(str, config.encoders.values()):
             return {}

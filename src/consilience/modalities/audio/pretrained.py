@@ -68,7 +68,7 @@ class Pretrained(Base):
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
         """What the model's own preparation makes of the recording, and `lasts` [] float32, its seconds."""
         assert isinstance(sample, Sound)
-        self.ready()
+        self.open()
         seconds: float = self.options.seconds  # type: ignore[attr-defined]
         waves = sample.waves[: max(1, round(seconds * sample.rate))]
         lasts = torch.tensor(len(waves) / sample.rate)

@@ -74,7 +74,7 @@ class Pretrained(Base):
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
         """pixels uint8 [3, H, W], as large as the model takes them."""
         assert isinstance(sample, Picture)
-        self.ready()
+        self.open()
         return {"pixels": self.reduced(sample)}
 
     def reduced(self, sample: Picture) -> Tensor:

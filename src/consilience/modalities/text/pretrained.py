@@ -62,13 +62,13 @@ class Pretrained(Base):
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
         """ids [n] int64, n at most `length`."""
         assert isinstance(sample, Passage)
-        self.ready()
+        self.open()
         return {"ids": torch.tensor(self.tokenizer.encode(sample.text).ids, dtype=torch.int64)}
 
     def received(self, sample: Sample) -> Mapping[str, Sequence[str]]:
         """The pieces of words."""
         assert isinstance(sample, Passage)
-        self.ready()
+        self.open()
         return {"pieces": self.tokenizer.encode(sample.text).tokens}
 
     def collate(self, items: Sequence[dict[str, Tensor]], length: int | None = None) -> dict[str, Tensor]:
