@@ -46,8 +46,10 @@ BATCH = 1 << 14
 """Rows that are predicted before their answers are handed on."""
 
 FORMAT = 2
-READ = (1, FORMAT)  # in the first, every predictor held all of its arrays
 """Version of the folder. Raised when an older reader could not open a new run."""
+
+READ = (1, FORMAT)
+"""Versions that are opened. In the first, every predictor held all of its arrays."""
 
 Metrics = Mapping[str, Mapping[str, Estimate]]
 """Part -> metric -> estimate."""
@@ -211,7 +213,7 @@ def _load(folder: Path, head: Mapping[str, Any]) -> Run:
     predictors = {
         name: component.find("predictors", str(sort)).load(  # type: ignore[attr-defined]
             folder / "predictors" / _folder(name) / "0", folder / "arrays", schema, task
-        )  # type: ignore[attr-defined]
+        )
         for name, sort in dict(head.get("predictors", {})).items()
     }
     selection = restore_selection(read_json(folder / "selection.json"))
